@@ -1,0 +1,84 @@
+//! What every broker can do, and what can go wrong.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::{Confirm, Consumer, Message, Queue, Topology};
+
+/// A broker: takes messages for topics and queues, hands them to consumers, keeps what is not acknowledged.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// The names of everything on this broker.
+    fn topology(&self) -> &Topology;
+
+    /// Hands over a message. Waits only while 1,000 others are not yet confirmed; messages of one caller keep their
+    /// order. The returned [`Confirm`] tells when the broker has taken responsibility for it.
+    async fn publish(&self, message: Message) -> Confirm;
+
+    /// Declares a queue with its bindings, so that what is published from now on waits in it.
+    ///
+    /// # Errors
+    /// When the broker can't be reached in time, or refuses the queue (it exists with other arguments).
+    async fn declare(&self, queue: Queue) -> Result<(), Error>;
+
+    /// Declares a queue with its bindings, and consumes from it, at most `prefetch` messages unsettled at a time. The
+    /// consumer outlives broken connections: what was unsettled then is delivered again.
+    ///
+    /// # Errors
+    /// When the broker can't be reached in time, or refuses the queue (it exists with other arguments).
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error>;
+
+    /// Ends everything in order: what is published gets its confirm, consumers end, connections close. At most 5 s.
+    async fn close(&self);
+}
+
+/// Why a broker did not do what it was asked.
+#[derive(Clone, Debug, Error)]
+pub enum Error {
+    /// The address of a broker can't be read.
+    #[error("broker.url: {0}")]
+    Url(String),
+    /// Nobody answers there, or the connection broke.
+    #[error("the broker at {broker} is away: {why}")]
+    Away {
+        /// Where, without its password.
+        broker: String,
+        /// What the connection said.
+        why: String,
+    },
+    /// The broker knows us and says no: a wrong password, a missing virtual host.
+    #[error("the broker at {broker} refused us: {why}")]
+    Refused {
+        /// Where, without its password.
+        broker: String,
+        /// What it said.
+        why: String,
+    },
+    /// No queue is bound to where the message was to go.
+    #[error("nobody takes messages for {0}")]
+    Unroutable(String),
+    /// The broker would not take a message: its queue is full.
+    #[error("the broker would not take a message for {0}: its queue is full")]
+    Full(String),
+    /// A queue can't be declared as the topology asks, most often because it exists with other arguments.
+    #[error("the queue {queue} can't be declared: {why}")]
+    Queue {
+        /// Its name.
+        queue: String,
+        /// What the broker said.
+        why: String,
+    },
+    /// No answer within the time allowed.
+    #[error("the broker did not {what} within {} s", .after.as_secs())]
+    TimedOut {
+        /// What it should have done.
+        what: &'static str,
+        /// How long that may take.
+        after: Duration,
+    },
+    /// The broker was closed by us.
+    #[error("the connection to the broker was closed")]
+    Closed,
+}

@@ -1,0 +1,20 @@
+//! Carries events and replies between the roles: one trait, two brokers.
+//!
+//! [`Embedded`] lives in one process, in memory. [`RabbitMq`] is the only place that names lapin. [`socket`] lets other
+//! processes on the same machine reach an embedded broker. What queues exist, and with which arguments, is one table:
+//! [`Topology`]. The same suite of tests holds all of them to the same rules (`tests/conformance.rs`).
+
+mod broker;
+mod consumer;
+mod embedded;
+mod message;
+pub mod rabbitmq;
+pub mod socket;
+mod topology;
+
+pub use broker::{Broker, Error};
+pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
+pub use embedded::Embedded;
+pub use message::{Address, Confirm, Message, Properties};
+
+pub use topology::{Argument, DEFAULT_PREFIX, Queue, Topology};

@@ -1,0 +1,200 @@
+//! Every exchange and queue of pubbot, with its arguments and its limits: the table that both brokers build from.
+
+use protocol::Pattern;
+
+/// What the names of everything on a broker begin with, unless configured otherwise.
+pub const DEFAULT_PREFIX: &str = "pubbot";
+
+/// A work queue drops its oldest events beyond this many bytes: 256 MiB.
+const WORK_QUEUE_BYTES: i64 = 256 * 1024 * 1024;
+/// A reply queue refuses further replies beyond this many bytes: 64 MiB.
+const REPLY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
+/// The queue of dead letters keeps the newest of them.
+const DEAD_LETTERS: i64 = 100_000;
+/// A tail that is not read loses its oldest events beyond this many.
+const TAIL_EVENTS: i64 = 10_000;
+/// A work queue that nobody consumed from is removed after 30 days, in ms.
+const UNUSED_FOR: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How often the broker itself may redeliver. RabbitMQ 4 would otherwise drop a message after 20 redeliveries, and
+/// with it whatever was prefetched beside one that kills its worker.
+const DELIVERY_LIMIT: i64 = 100_000;
+
+/// The names on one broker. Several bots share a broker under different prefixes.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    prefix: String,
+}
+
+/// A queue's argument, by its AMQP name (`x-…`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A whole number.
+    Number(i64),
+    /// A word.
+    Word(String),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<i64> for Argument {
+    fn from(number: i64) -> Self {
+        Argument::Number(number)
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(word: &str) -> Self {
+        Argument::Word(word.to_owned())
+    }
+}
+
+impl From<bool> for Argument {
+    fn from(flag: bool) -> Self {
+        Argument::Flag(flag)
+    }
+}
+
+/// A queue as it is to be declared.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Its name; empty for a queue of one connection that the broker names.
+    pub name: String,
+    /// What it takes from the exchange of events.
+    pub bindings: Vec<Pattern>,
+    /// It belongs to one connection and goes with it; otherwise it is durable.
+    pub exclusive: bool,
+    /// Its arguments, by their AMQP names.
+    pub arguments: Vec<(&'static str, Argument)>,
+}
+
+impl Queue {
+    /// An argument's value.
+    pub fn argument(&self, name: &str) -> Option<&Argument> {
+        self.arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// An argument that is a number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.argument(name) {
+            Some(Argument::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Topology::new(DEFAULT_PREFIX)
+    }
+}
+
+impl Topology {
+    /// The names that begin with `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        Topology { prefix: prefix.to_owned() }
+    }
+
+    /// The topic exchange of all events: durable.
+    pub fn events_exchange(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    /// The queue of a worker group: the group's workers compete for it, and each group has a copy of its own.
+    pub fn worker(&self, group: &str, patterns: Vec<Pattern>) -> Queue {
+        Queue {
+            name: format!("{}.worker.{group}", self.prefix),
+            bindings: patterns,
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "quorum".into()),
+                ("x-delivery-limit", DELIVERY_LIMIT.into()),
+                ("x-max-length-bytes", WORK_QUEUE_BYTES.into()),
+                ("x-overflow", "drop-head".into()),
+                ("x-dead-letter-exchange", "".into()),
+                ("x-dead-letter-routing-key", Argument::Word(self.dead_name())),
+                ("x-expires", UNUSED_FOR.into()),
+            ],
+        }
+    }
+
+    /// The reply queue of a network: answers that somebody waits for.
+    pub fn replies(&self, proto: &str, network: &str) -> Queue {
+        self.spoken(self.replies_name(proto, network))
+    }
+
+    /// The name of a network's reply queue, which events carry as `reply_to`.
+    pub fn replies_name(&self, proto: &str, network: &str) -> String {
+        format!("{}.replies.{proto}.{network}", self.prefix)
+    }
+
+    /// The queue of what is said on a network without anybody waiting for it. Answers go first.
+    pub fn notices(&self, proto: &str, network: &str) -> Queue {
+        self.spoken(self.notices_name(proto, network))
+    }
+
+    /// The name of a network's queue of notices.
+    pub fn notices_name(&self, proto: &str, network: &str) -> String {
+        format!("{}.notices.{proto}.{network}", self.prefix)
+    }
+
+    fn spoken(&self, name: String) -> Queue {
+        Queue {
+            name,
+            bindings: Vec::new(),
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "quorum".into()),
+                ("x-single-active-consumer", true.into()),
+                ("x-delivery-limit", DELIVERY_LIMIT.into()),
+                ("x-max-length-bytes", REPLY_QUEUE_BYTES.into()),
+                ("x-overflow", "reject-publish".into()),
+                ("x-dead-letter-exchange", "".into()),
+                ("x-dead-letter-routing-key", Argument::Word(self.dead_name())),
+            ],
+        }
+    }
+
+    /// A queue for one onlooker, gone when it stops looking.
+    pub fn tail(&self, patterns: Vec<Pattern>) -> Queue {
+        Queue {
+            name: String::new(),
+            bindings: patterns,
+            exclusive: true,
+            arguments: vec![("x-max-length", TAIL_EVENTS.into()), ("x-overflow", "drop-head".into())],
+        }
+    }
+
+    /// The queue of dead letters: what nobody could make sense of, and what gave up.
+    pub fn dead(&self) -> Queue {
+        Queue {
+            name: self.dead_name(),
+            bindings: Vec::new(),
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "quorum".into()),
+                ("x-delivery-limit", DELIVERY_LIMIT.into()),
+                ("x-max-length", DEAD_LETTERS.into()),
+                ("x-overflow", "drop-head".into()),
+            ],
+        }
+    }
+
+    fn dead_name(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shared_queue_is_a_quorum_queue_with_a_limit_and_a_way_to_overflow() {
+        let t = Topology::default();
+        for queue in [t.worker("main", vec![]), t.replies("irc", "libera"), t.notices("irc", "libera"), t.dead()] {
+            assert_eq!(queue.argument("x-queue-type"), Some(&"quorum".into()), "{}", queue.name);
+            assert!(queue.number("x-max-length-bytes").or(queue.number("x-max-length")).is_some(), "{}", queue.name);
+            assert!(queue.argument("x-overflow").is_some(), "{}", queue.name);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Events: what happened, as a routing key and one flat JSON object. One type for each body, and [`Event`] around them.
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{Lines, ReplyKind, RoutingKey, Timestamp};
+
+/// An event on its way: key, id and body. The body stays the bytes that were published, so fields that this version
+/// does not know reach whoever does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What it is about.
+    pub key: RoutingKey,
+    /// Unique; the same however often the event is delivered.
+    pub id: Uuid,
+    /// A flat JSON object.
+    pub body: Bytes,
+}
+
+/// A message that is not what its key says.
+#[derive(Debug, Error)]
+#[error("malformed {what}: {why}")]
+pub struct Malformed {
+    /// What it should have been.
+    pub what: String,
+    /// What the JSON parser says is wrong with it, and where.
+    pub why: serde_json::Error,
+}
+
+impl Event {
+    /// Puts an event together; `body` should carry the same id in a field `id`.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the body can't be written as JSON (a map with keys that are no strings, for example).
+    pub fn new(key: RoutingKey, id: Uuid, body: &impl Serialize) -> Result<Self, Malformed> {
+        let body = serde_json::to_vec(body).map_err(|why| Malformed { what: key.to_string(), why })?;
+        Ok(Event { key, id, body: body.into() })
+    }
+
+    /// Reads the body as what the key promises.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is no JSON, nested more than 128 deep, or lacks a field that `T` needs.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Malformed> {
+        serde_json::from_slice(&self.body).map_err(|why| Malformed { what: self.key.to_string(), why })
+    }
+}
+
+/// What every chat event begins with: when and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Head {
+    /// UUIDv7: unique, and sorts by time.
+    pub id: Uuid,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The network's name as configured.
+    pub network: String,
+    /// The channel as said, not case-folded; in a private message the sender's nick.
+    pub channel: String,
+    /// The connector's session with the network; new at each connection.
+    #[serde(default)]
+    pub session: Option<Uuid>,
+    /// Counts the session's events from 1 without a gap: a gap proves a loss.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+/// Body of `chat.<proto>.<channel>.chat`, `.action` and `.notice`: somebody said something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Chat {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The speaker's nick.
+    pub source: String,
+    /// What was said, without the bot's nick where it was addressed.
+    pub content: String,
+    /// What was said, to the letter; only when a prefix was removed from `content`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// The key of the speaker's identity (network and services account); null without an account.
+    #[serde(default)]
+    pub source_id: Option<Uuid>,
+    /// The bot was spoken to: by name at the beginning of the line, or in private.
+    #[serde(default)]
+    pub direct: bool,
+    /// Said to the bot alone.
+    #[serde(default)]
+    pub private: bool,
+    /// The speaker's services account; null when not logged in or not known.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The network's id of the message (IRCv3 `msgid`); null where it has none.
+    #[serde(default)]
+    pub msgid: Option<String>,
+}
+
+/// Body of `chat.<proto>.<channel>.join`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Join {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who came in.
+    pub user: String,
+    /// It was the bot itself.
+    #[serde(default)]
+    pub is_me: bool,
+}
+
+/// Body of `chat.<proto>.<channel>.leave`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Leave {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who left.
+    pub user: String,
+    /// How.
+    #[serde(rename = "type")]
+    pub kind: LeaveKind,
+    /// Who kicked them; null otherwise.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// The parting words; null where there were none.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// How somebody left a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaveKind {
+    /// Left the channel.
+    Part,
+    /// Left the network.
+    Quit,
+    /// Was thrown out of the channel.
+    Kicked,
+}
+
+/// Body of `chat.<proto>.<channel>.nick`: one event for each channel that the bot shares with the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Nick {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The nick before.
+    pub user: String,
+    /// The nick from now on.
+    pub nick: String,
+    /// It was the bot itself.
+    #[serde(default)]
+    pub is_me: bool,
+}
+
+/// Body of `chat.<proto>.<channel>.topic`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Topic {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who set it.
+    pub user: String,
+    /// The new topic; empty when it was removed.
+    pub topic: String,
+}
+
+/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Invite {
+    /// When and where to.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who invited.
+    pub by: String,
+}
+
+/// Body of `chat.<proto>.<channel>.names`: who is here, a snapshot after each join of the bot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Names {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Everybody in the channel, the bot included.
+    pub members: Vec<Member>,
+}
+
+/// Somebody in a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Member {
+    /// The nick.
+    pub nick: String,
+    /// The marks of their rank as the network writes them (`@`, `+`, …), highest first; empty without a rank.
+    pub prefix: String,
+}
+
+/// Body of `music.track`: a player began a track. (`music.stop` needs no field.)
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MusicTrack {
+    /// The track's title.
+    pub title: String,
+    /// Who made it.
+    #[serde(default)]
+    pub artist: Option<String>,
+    /// What it appeared on.
+    #[serde(default)]
+    pub album: Option<String>,
+}
+
+/// Body of `say.<route>`: anybody asks for this to be said where the route leads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Say {
+    /// A line, or a list of lines.
+    pub content: Lines,
+    /// How to say it.
+    #[serde(default)]
+    pub kind: ReplyKind,
+}

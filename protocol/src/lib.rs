@@ -1,0 +1,26 @@
+//! What crosses the broker: events, replies, routing keys and patterns, their ids, and text that is safe on an IRC line.
+//!
+//! Pure data: no I/O, no async, no clock of its own. Every role of pubbot meets the others only here, so whatever is
+//! written down in this crate is the contract that a worker in any language relies on (version 1).
+
+mod ambient;
+mod event;
+mod ids;
+mod irc_text;
+mod key;
+mod pattern;
+mod reply;
+mod target;
+mod timestamp;
+
+pub use ambient::Ambient;
+pub use event::{
+    Chat, Event, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick, Say, Topic,
+};
+pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
+pub use irc_text::IrcText;
+pub use key::{ChatKind, KeyError, MAX_KEY_BYTES, RoutingKey, channel_word};
+pub use pattern::{Pattern, PatternError, PatternTree};
+pub use reply::{Lines, Reply, ReplyContext, ReplyKind};
+pub use target::{MAX_TARGET_BYTES, Target, TargetError, check_destination, check_network};
+pub use timestamp::Timestamp;
