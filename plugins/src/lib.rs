@@ -1,1 +1,53 @@
-//! Under construction.
+//! What the bot can do: one file a plugin, and [`all`], the list of them.
+//!
+//! To add one: write `src/<name>.rs` with `pub fn plugin() -> Plugin` and its tests, and add a line to the list.
+
+use std::collections::BTreeMap;
+
+use protocol::Target;
+use worker::Plugin;
+
+mod echo;
+mod foobar;
+mod help;
+mod music;
+mod ping;
+mod say;
+mod uptime;
+mod version;
+
+/// What plugins need to know of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where each route leads.
+    pub routes: BTreeMap<String, Vec<Target>>,
+    /// Every configured channel.
+    pub channels: Vec<Target>,
+    /// The bot's version.
+    pub version: &'static str,
+}
+
+/// Every plugin, in the order of the help.
+pub fn all(settings: &Settings) -> Vec<Plugin> {
+    vec![
+        help::plugin(),
+        ping::plugin(),
+        echo::plugin(),
+        uptime::plugin(),
+        version::plugin(settings.version),
+        foobar::plugin(),
+        music::plugin(settings),
+        say::plugin(settings.routes.clone()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_example_in_the_help_is_what_the_bot_says() {
+        let settings = Settings { version: "1.2.3", ..Settings::default() };
+        worker::testing::check_examples(|| all(&settings)).await;
+    }
+}

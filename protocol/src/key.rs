@@ -74,7 +74,7 @@ impl ChatKind {
 pub struct RoutingKey(Arc<str>);
 
 /// Why a text is no routing key.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
     /// More bytes than an AMQP short string takes.
     #[error("it has {0} bytes; at most 255 are allowed")]

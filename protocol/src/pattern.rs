@@ -13,7 +13,7 @@ use crate::key::{KeyError, check_words};
 pub struct Pattern(String);
 
 /// Why a text is no pattern: the rules of a routing key apply, only that `*` and `#` are allowed.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct PatternError(#[from] KeyError);
 

@@ -1,0 +1,29 @@
+//! What a handler's parameters are taken from: the event, and what matched in it.
+
+use std::sync::Arc;
+
+use protocol::Chat;
+
+use crate::Catalogue;
+use crate::plugin::States;
+
+/// One event before one handler.
+pub struct Context {
+    /// The event as it came.
+    pub event: protocol::Event,
+    /// Its body, where somebody said something.
+    pub chat: Option<Arc<Chat>>,
+    pub(crate) matched: Matched,
+    pub(crate) states: Arc<States>,
+    pub(crate) catalogue: Arc<Catalogue>,
+}
+
+/// What led to the handler.
+pub(crate) enum Matched {
+    /// Its trigger's named groups: name, text where the group took part.
+    Trigger(Vec<(String, Option<String>)>),
+    /// Its command, with the text after it.
+    Command(String),
+    /// Its pattern.
+    Event,
+}

@@ -1,0 +1,50 @@
+//! The handler SDK and its runner: what a worker of pubbot is made of.
+//!
+//! A handler is a plain async function. Its parameters say what it needs (see [`Extract`]), its return value is the
+//! reply (see [`IntoReplies`]). A [`Plugin`] puts handlers beside what they react to ([`trigger`], [`command`],
+//! [`event`]); a [`Worker`] runs plugins as one of the processes of its group. [`testing::FakeChat`] talks to plugins
+//! as people would.
+//!
+//! ```
+//! use serde::Deserialize;
+//! use worker::{Captures, Plugin, testing::FakeChat, trigger};
+//!
+//! #[derive(Deserialize)]
+//! struct Greeting { whom: String }
+//!
+//! async fn greet(Captures(it): Captures<Greeting>) -> String {
+//!     format!("hello, {}!", it.whom)
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let plugin = Plugin::new("greeter").on(trigger(r"greet (?<whom>\w+)"), greet);
+//! let mut chat = FakeChat::with([plugin]).await;
+//! chat.says("alice", "please greet bob").await.hears("hello, bob!");
+//! # });
+//! ```
+
+mod captures;
+mod catalogue;
+mod context;
+mod error;
+mod extract;
+mod handler;
+pub mod index;
+mod lanes;
+mod matcher;
+mod plugin;
+mod publish;
+mod reply;
+mod runner;
+mod spec;
+pub mod testing;
+
+pub use catalogue::{Catalogue, Entry};
+pub use context::Context;
+pub use error::{BuildError, Error, RunError};
+pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
+pub use handler::{Handler, IntoReplies};
+pub use plugin::Plugin;
+pub use reply::Reply;
+pub use runner::{DEFAULT_COMMAND_PREFIX, Worker};
+pub use spec::{Example, Source, Spec, command, event, trigger};

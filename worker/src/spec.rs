@@ -1,0 +1,89 @@
+//! What stands beside a handler: what it reacts to and what people should know of it, as data.
+
+use protocol::{Pattern, PatternError};
+
+/// What a handler reacts to.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A regular expression found anywhere in what is said.
+    Trigger(String),
+    /// A word after the command prefix, or said to the bot by name or in private.
+    Command(String),
+    /// A routing key's pattern.
+    Event(Result<Pattern, (String, PatternError)>),
+}
+
+/// Something to say and what the bot answers, for the help and for a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// What alice says.
+    pub says: &'static str,
+    /// What she hears.
+    pub hears: &'static str,
+}
+
+/// A handler's entry: its source, its name, its help, its examples.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub(crate) source: Source,
+    pub(crate) name: Option<&'static str>,
+    pub(crate) usage: Option<&'static str>,
+    pub(crate) help: Option<&'static str>,
+    pub(crate) examples: Vec<Example>,
+    pub(crate) hidden: bool,
+}
+
+impl Spec {
+    fn new(source: Source) -> Self {
+        Spec { source, name: None, usage: None, help: None, examples: Vec::new(), hidden: false }
+    }
+
+    /// The handler's name; otherwise a command's word or the function's name. It is part of the ids of its replies, so
+    /// a handler that changes its name may repeat what was in flight.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Spec { name: Some(name), ..self }
+    }
+
+    /// What follows the command, as `!help` shows it: `<city> [days]`.
+    #[must_use]
+    pub fn usage(self, usage: &'static str) -> Self {
+        Spec { usage: Some(usage), ..self }
+    }
+
+    /// One line about what it does.
+    #[must_use]
+    pub fn help(self, help: &'static str) -> Self {
+        Spec { help: Some(help), ..self }
+    }
+
+    /// Something that alice says in a channel, and what she hears. Checked by
+    /// [`testing::check_examples`](crate::testing::check_examples).
+    #[must_use]
+    pub fn example(mut self, says: &'static str, hears: &'static str) -> Self {
+        self.examples.push(Example { says, hears });
+        self
+    }
+
+    /// Not to be listed by `!commands` and `!help`.
+    #[must_use]
+    pub fn hidden(self) -> Self {
+        Spec { hidden: true, ..self }
+    }
+}
+
+/// Reacts to lines in which the regular expression is found, anywhere; case matters unless it begins with `(?i)`.
+/// Linear in the line's length, whatever the expression.
+pub fn trigger(regex: &str) -> Spec {
+    Spec::new(Source::Trigger(regex.to_owned()))
+}
+
+/// Reacts to `!word …`, and to `word …` said to the bot by name or in private. Case doesn't matter.
+pub fn command(word: &str) -> Spec {
+    Spec::new(Source::Command(word.to_ascii_lowercase()))
+}
+
+/// Reacts to events whose routing key matches the pattern (`*` one word, `#` zero or more).
+pub fn event(pattern: &str) -> Spec {
+    Spec::new(Source::Event(Pattern::parse(pattern).map_err(|why| (pattern.to_owned(), why))))
+}

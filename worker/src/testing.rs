@@ -1,0 +1,233 @@
+//! Talking to plugins as people would: [`FakeChat`] runs them in a real worker over an embedded broker.
+//!
+//! A test reads as a conversation, and fails when a reply is left unheard or a handler failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Broker, Consumer, Embedded, Message, Topology};
+use protocol::{Chat, ChatKind, Event, Head, Reply, ReplyContext, ReplyKind, RoutingKey, Timestamp};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{Plugin, Worker};
+
+/// The network that everything is said on.
+pub const NETWORK: &str = "test";
+/// The channel that everybody is in.
+pub const CHANNEL: &str = "#test";
+/// The bot's nick.
+pub const BOT: &str = "pubbot";
+
+/// A test that waits longer than this for a bot has found a bug.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A chat with a bot in it.
+pub struct FakeChat {
+    broker: Embedded,
+    replies: [Consumer; 2],
+    dead: Consumer,
+    heard: Vec<Reply>,
+    place: String,
+    said: u64,
+    stop: CancellationToken,
+}
+
+impl FakeChat {
+    /// A chat with a bot that has these plugins.
+    ///
+    /// # Panics
+    /// When the plugins can't be put together.
+    pub async fn with(plugins: impl IntoIterator<Item = Plugin>) -> Self {
+        Self::with_worker(Worker::new("main").plugins(plugins)).await
+    }
+
+    /// A chat with this worker; replies may go to the network `test`.
+    ///
+    /// # Panics
+    /// When its plugins can't be put together.
+    pub async fn with_worker(worker: Worker) -> Self {
+        let broker = Embedded::new(Topology::default());
+        let topology = broker.topology();
+        let queues = [topology.replies("irc", NETWORK), topology.notices("irc", NETWORK), topology.dead()];
+        let [replies, notices, dead] = queues.map(|queue| broker.consume(queue, u16::MAX));
+        let replies = [replies.await.expect("a queue"), notices.await.expect("a queue")];
+        let dead = dead.await.expect("a queue");
+        let stop = CancellationToken::new();
+        let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]);
+        let queue = topology.worker(worker.group(), worker.patterns().unwrap_or_else(|why| panic!("{why}")));
+        broker.declare(queue).await.expect("a queue");
+        let running = worker.run(Arc::new(broker.clone()), stop.clone());
+        tokio::spawn(async move { running.await.unwrap_or_else(|why| panic!("the worker ended: {why}")) });
+        FakeChat { broker, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
+    }
+
+    /// Somebody says something in the channel; waits until the bot has answered all of it. `pubbot: …` speaks to the
+    /// bot.
+    pub async fn says(&mut self, nick: &str, text: &str) -> &mut Self {
+        let directly = text.strip_prefix(BOT).and_then(|rest| rest.strip_prefix([':', ','])).map(str::trim_start);
+        let mut chat = self.chat(CHANNEL, nick, directly.unwrap_or(text));
+        chat.direct = directly.is_some();
+        chat.raw = directly.map(|_| text.to_owned());
+        self.publish_chat(CHANNEL, &chat).await
+    }
+
+    /// Somebody says something to the bot alone.
+    pub async fn says_privately(&mut self, nick: &str, text: &str) -> &mut Self {
+        let chat = Chat { direct: true, private: true, ..self.chat(nick, nick, text) };
+        self.publish_chat(nick, &chat).await
+    }
+
+    /// Something happens: an event with this key and body. Waits until the bot has answered all of it.
+    ///
+    /// # Panics
+    /// When the key is none, or the body is no JSON.
+    pub async fn happens(&mut self, key: &str, body: impl Serialize) -> &mut Self {
+        let key = RoutingKey::parse(key).unwrap_or_else(|why| panic!("{key:?}: {why}"));
+        let event = Event::new(key, self.next_id(), &body).unwrap_or_else(|why| panic!("{why}"));
+        self.publish(event).await
+    }
+
+    /// The bot said this next, in the channel or in private, wherever it was spoken to last.
+    ///
+    /// # Panics
+    /// When it said something else, somewhere else, or nothing.
+    #[track_caller]
+    pub fn hears(&mut self, text: &str) -> &mut Self {
+        let place = self.place.clone();
+        self.expect(&place, ReplyKind::Chat, text)
+    }
+
+    /// The bot did this next, as an action.
+    ///
+    /// # Panics
+    /// As [`FakeChat::hears`].
+    #[track_caller]
+    pub fn sees(&mut self, text: &str) -> &mut Self {
+        let place = self.place.clone();
+        self.expect(&place, ReplyKind::Action, text)
+    }
+
+    /// The bot said this next, as a message to this channel or nick.
+    ///
+    /// # Panics
+    /// As [`FakeChat::hears`].
+    #[track_caller]
+    pub fn hears_in(&mut self, channel: &str, text: &str) -> &mut Self {
+        self.expect(channel, ReplyKind::Chat, text)
+    }
+
+    /// The bot said nothing more.
+    ///
+    /// # Panics
+    /// When it did.
+    #[track_caller]
+    pub fn hears_nothing(&mut self) -> &mut Self {
+        assert!(self.heard.is_empty(), "nobody expected {:?}", self.heard);
+        self
+    }
+
+    /// A handler failed on the last event, so it was set aside.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub async fn fails(&mut self) -> &mut Self {
+        match tokio::time::timeout(PATIENCE, self.dead.next()).await {
+            Ok(Some(dead)) => dead.acknowledge(),
+            _ => panic!("no handler failed"),
+        }
+        self
+    }
+
+    #[track_caller]
+    fn expect(&mut self, channel: &str, kind: ReplyKind, text: &str) -> &mut Self {
+        assert!(!self.heard.is_empty(), "the bot said nothing; expected {text:?}");
+        let said = self.heard.remove(0);
+        let expected = (channel, kind, text.to_owned());
+        assert_eq!((said.channel.as_str(), said.kind, said.content.0.join("\n")), expected);
+        self
+    }
+
+    fn chat(&mut self, channel: &str, source: &str, content: &str) -> Chat {
+        let id = self.next_id();
+        Chat {
+            head: Head {
+                id,
+                at: Timestamp::from_millis(1_700_000_000_000 + self.said as i64),
+                network: NETWORK.to_owned(),
+                channel: channel.to_owned(),
+                session: None,
+                seq: Some(self.said),
+            },
+            source: source.to_owned(),
+            content: content.to_owned(),
+            raw: None,
+            source_id: None,
+            direct: false,
+            private: false,
+            account: None,
+            msgid: None,
+        }
+    }
+
+    fn next_id(&mut self) -> Uuid {
+        self.said += 1;
+        Uuid::from_u128(u128::from(self.said))
+    }
+
+    async fn publish_chat(&mut self, place: &str, chat: &Chat) -> &mut Self {
+        self.place = place.to_owned();
+        let key = RoutingKey::chat("irc", &place.to_lowercase(), ChatKind::Chat);
+        let event = Event::new(key, chat.head.id, chat).unwrap_or_else(|why| panic!("{why}"));
+        self.publish(event).await
+    }
+
+    async fn publish(&mut self, event: Event) -> &mut Self {
+        let reply_to = self.broker.topology().replies_name("irc", NETWORK);
+        let message = Message::event(event, "test", Some(&reply_to));
+        self.broker.publish(message).await.await.unwrap_or_else(|why| panic!("{why}"));
+        tokio::time::timeout(PATIENCE, self.listen()).await.unwrap_or_else(|_| panic!("the bot hangs"));
+        self
+    }
+
+    /// Hears replies until the broker is idle.
+    async fn listen(&mut self) {
+        let [answers, notices] = &mut self.replies;
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                Some(delivery) = answers.next() => delivery,
+                Some(delivery) = notices.next() => delivery,
+                () = self.broker.idle() => return,
+            };
+            let context = ReplyContext { network: NETWORK, ..ReplyContext::default() };
+            self.heard.push(Reply::read(&delivery.body, context).unwrap_or_else(|why| panic!("{why}")));
+            delivery.acknowledge();
+        }
+    }
+}
+
+impl Drop for FakeChat {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if !std::thread::panicking() {
+            assert!(self.heard.is_empty(), "nobody heard {:?}", self.heard);
+            let dead = self.broker.depth(&self.broker.topology().dead().name);
+            assert_eq!(dead, 0, "handlers failed that nobody expected to");
+        }
+    }
+}
+
+/// Says every example of the plugins' specs in a chat of its own, and checks what comes back.
+///
+/// # Panics
+/// When an example is not what the bot says.
+pub async fn check_examples(plugins: impl Fn() -> Vec<Plugin>) {
+    let examples: Vec<_> =
+        plugins().iter().flat_map(|plugin| plugin.specs().flat_map(|spec| spec.examples.clone())).collect();
+    for example in examples {
+        let mut chat = FakeChat::with(plugins()).await;
+        chat.says("alice", example.says).await.hears(example.hears);
+    }
+}
