@@ -10,6 +10,7 @@ mod irc_text;
 mod key;
 mod pattern;
 mod reply;
+mod schema;
 mod target;
 mod timestamp;
 
@@ -22,5 +23,6 @@ pub use irc_text::IrcText;
 pub use key::{ChatKind, KeyError, MAX_KEY_BYTES, RoutingKey, channel_word};
 pub use pattern::{Pattern, PatternError, PatternTree};
 pub use reply::{Lines, Reply, ReplyContext, ReplyKind};
+pub use schema::schemas;
 pub use target::{MAX_TARGET_BYTES, Target, TargetError, check_destination, check_network};
 pub use timestamp::Timestamp;

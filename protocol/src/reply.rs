@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{Malformed, Timestamp, foreign_reply_id, foreign_uuid};
 
 /// Something to be said, complete.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reply {
     /// What is said under one id is said once.
     pub id: Uuid,
