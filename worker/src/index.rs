@@ -5,10 +5,11 @@
 //! that have no usable literal stand together in a `RegexSet`. A pattern's own regex is compiled when it is first needed: ten
 //! thousand compiled ones would take gigabytes and seconds.
 
+mod fold;
 mod literals;
+mod sighting;
 mod size;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -17,7 +18,7 @@ use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 
-use literals::{Need, Sighting};
+use sighting::{Classes, Sighting};
 
 /// The most patterns in one index; it bounds the automaton to some tens of megabytes.
 pub const MAX_PATTERNS: usize = 100_000;
@@ -30,11 +31,14 @@ pub const SIZE_LIMIT: usize = 4 * 1024 * 1024;
 pub const NEST_LIMIT: u32 = 100;
 
 /// The most bytes of the states that one pattern's lazy automaton keeps; past it they are dropped and made again.
-const STATES_LIMIT: usize = 1024 * 1024;
+const STATES_LIMIT: usize = 2 * 1024 * 1024;
 
-/// The most bytes of one set of patterns without literals; when they need more they are split. And of its lazy automaton.
-const SET_SIZE_LIMIT: usize = 32 * 1024 * 1024;
-const SET_STATES_LIMIT: usize = 4 * 1024 * 1024;
+/// The most bytes of one set of patterns without literals, as [`SIZE_LIMIT`] counts them; when they need more they are split.
+const SET_SIZE_LIMIT: usize = 2 * 1024 * 1024;
+
+/// The most bytes of the states that a set's lazy automaton keeps. With less than about three times [`SET_SIZE_LIMIT`] it would be
+/// given up for an engine that is a hundred times slower.
+const SET_STATES_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The most bytes of an automaton in its fastest form, a table of all states and bytes; past it the compact form is used, which
 /// takes a tenth of the memory and, for each byte of a line, some times as long.
@@ -176,7 +180,7 @@ impl TriggerIndex {
         ids.extend(&self.always);
         literals.clear();
         candidates.clear();
-        let in_place = literals::fold_line(line, folded);
+        let in_place = fold::line(line, folded);
         for seen in self.automaton.find_overlapping_iter(folded.as_slice()) {
             let literal = seen.pattern().as_usize();
             let meaning = &self.meanings[literal];
@@ -260,73 +264,66 @@ impl TriggerError {
 #[derive(Default)]
 struct Draft {
     always: Vec<usize>,
-    /// By folded literal, so that patterns share what they have in common.
-    literals: BTreeMap<Box<[u8]>, Entry>,
+    wanted: Vec<Wanted>,
     unknown: Vec<usize>,
+    classes: Classes,
 }
 
-#[derive(Default)]
-struct Entry {
-    sightings: Vec<(usize, Sighting)>,
-    candidates: Vec<usize>,
+/// A folded literal to look for, and the pattern on whose behalf.
+struct Wanted {
+    literal: Box<[u8]>,
+    id: usize,
+    /// None when the pattern has to be tried.
+    sighting: Option<Sighting>,
 }
 
 impl Draft {
     fn add(&mut self, id: usize, pattern: &Hir) {
-        match literals::need(pattern) {
-            Need::Nothing => self.always.push(id),
-            Need::Unknown => self.unknown.push(id),
-            Need::Maybe(literals) => {
-                for literal in literals {
-                    self.literals.entry(literal).or_default().candidates.push(id);
-                }
-            }
-            Need::Sure(sightings) => {
-                for sighting in sightings {
-                    self.literals.entry(sighting.folded.clone()).or_default().sightings.push((id, sighting));
-                }
-            }
+        let needs = pattern.properties();
+        if needs.minimum_len() == Some(0) && needs.look_set().is_empty() {
+            self.always.push(id);
+        } else if let Some(sightings) = sighting::of(pattern, &mut self.classes) {
+            let wanted = |(literal, sighting)| Wanted { literal, id, sighting: Some(sighting) };
+            self.wanted.extend(sightings.into_iter().map(wanted));
+        } else if let Some(literals) = literals::required(pattern) {
+            self.wanted.extend(literals.into_iter().map(|literal| Wanted { literal, id, sighting: None }));
+        } else {
+            self.unknown.push(id);
         }
     }
 
-    fn finish(self, patterns: Vec<Pattern>) -> Result<TriggerIndex, TriggerError> {
-        let automaton = automaton(self.literals.keys())?;
-        let sets = sets(&patterns, &self.unknown)?;
-        let mut index = TriggerIndex {
-            patterns,
-            always: self.always,
-            automaton,
-            sets,
-            meanings: Vec::new(),
-            sightings: Vec::new(),
-            candidates: Vec::new(),
-        };
-        for entry in self.literals.into_values() {
-            let (sightings, candidates) = (index.sightings.len(), index.candidates.len());
-            index.sightings.extend(entry.sightings);
-            index.candidates.extend(entry.candidates);
-            index.meanings.push(Meaning {
-                sightings: sightings..index.sightings.len(),
-                candidates: candidates..index.candidates.len(),
-            });
+    fn finish(mut self, patterns: Vec<Pattern>) -> Result<TriggerIndex, TriggerError> {
+        let (mut literals, mut meanings) = (Vec::new(), Vec::new());
+        let (mut sightings, mut candidates) = (Vec::new(), Vec::new());
+        self.wanted.sort_by(|one, other| one.literal.cmp(&other.literal));
+        for same in self.wanted.chunk_by_mut(|one, other| one.literal == other.literal) {
+            let (first_sighting, first_candidate) = (sightings.len(), candidates.len());
+            for Wanted { id, sighting, .. } in same.iter_mut() {
+                match sighting.take() {
+                    Some(sighting) => sightings.push((*id, sighting)),
+                    None => candidates.push(*id),
+                }
+            }
+            literals.push(std::mem::take(&mut same[0].literal));
+            let (sightings, candidates) = (first_sighting..sightings.len(), first_candidate..candidates.len());
+            meanings.push(Meaning { sightings, candidates });
         }
-        Ok(index)
+        drop(self.wanted);
+        let sets = sets(&patterns, &self.unknown)?;
+        let automaton = automaton(&literals)?;
+        Ok(TriggerIndex { patterns, always: self.always, automaton, meanings, sightings, candidates, sets })
     }
 }
 
-fn automaton<'l>(
-    literals: impl Iterator<Item = &'l Box<[u8]>> + Clone,
-) -> Result<AhoCorasick, aho_corasick::BuildError> {
-    let kind = if table_bytes(literals.clone()) <= TABLE_LIMIT {
-        AhoCorasickKind::DFA
-    } else {
-        AhoCorasickKind::ContiguousNFA
-    };
+fn automaton(literals: &[Box<[u8]>]) -> Result<AhoCorasick, aho_corasick::BuildError> {
+    let table = table_bytes(literals) <= TABLE_LIMIT;
+    let kind = if table { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
     AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false).build(literals)
 }
 
-/// The most that the table takes: four bytes for each state (one a byte) and kind of byte (rounded up, all others are one kind).
-fn table_bytes<'l>(literals: impl Iterator<Item = &'l Box<[u8]>>) -> usize {
+/// The most that the table takes: four bytes for each state (one a byte) and kind of byte (all that stand nowhere are one kind; the
+/// number is rounded up to a power of two).
+fn table_bytes(literals: &[Box<[u8]>]) -> usize {
     let mut kinds = [false; 256];
     let mut states = 1;
     for literal in literals {
@@ -343,11 +340,9 @@ fn sets(patterns: &[Pattern], ids: &[usize]) -> Result<Vec<Set>, TriggerError> {
         return Ok(Vec::new());
     }
     let sources = ids.iter().map(|id| &*patterns[*id].source);
-    let set = RegexSetBuilder::new(sources)
-        .nest_limit(NEST_LIMIT)
-        .size_limit(SET_SIZE_LIMIT)
-        .dfa_size_limit(SET_STATES_LIMIT)
-        .build();
+    let limit = if ids.len() == 1 { SIZE_LIMIT } else { SET_SIZE_LIMIT };
+    let set =
+        RegexSetBuilder::new(sources).nest_limit(NEST_LIMIT).size_limit(limit).dfa_size_limit(SET_STATES_LIMIT).build();
     match set {
         Ok(set) => Ok(vec![Set { ids: ids.to_vec(), set }]),
         Err(regex::Error::CompiledTooBig(_)) if ids.len() > 1 => {

@@ -36,6 +36,7 @@ mod plugin;
 mod publish;
 mod reply;
 mod runner;
+mod serve;
 mod spec;
 pub mod testing;
 

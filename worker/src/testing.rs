@@ -2,6 +2,8 @@
 //!
 //! A test reads as a conversation, and fails when a reply is left unheard or a handler failed.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
