@@ -1,9 +1,10 @@
 //! Which of many patterns match a line, without trying each.
 //!
-//! Most patterns cannot match unless the line contains some literal: one Aho-Corasick automaton looks for all of those at once, and
-//! only the patterns whose literal was seen are tried (`literals`). A pattern that is nothing but literals needs no trying. The few
-//! that have no usable literal stand together in a `RegexSet`. A pattern's own regex is compiled when it is first needed: ten
-//! thousand compiled ones would take gigabytes and seconds.
+//! Most patterns cannot match unless the line contains some literal: one Aho-Corasick automaton looks for all of
+//! those at once, and only the patterns whose literal was seen are tried (`literals`). A pattern that is hardly more
+//! than literals needs no trying (`sighting`). The few that have no usable literal stand together in a `RegexSet`.
+//! A pattern's own regex is compiled when it is first needed: ten thousand compiled ones would take gigabytes and
+//! seconds.
 
 mod fold;
 mod literals;
@@ -20,11 +21,11 @@ use regex_syntax::hir::Hir;
 
 use sighting::{Classes, Sighting};
 
-/// The most patterns in one index; it bounds the automaton to some tens of megabytes.
+/// The most patterns in one index; ordinary ones take about a kilobyte each.
 pub const MAX_PATTERNS: usize = 100_000;
 
-/// The most bytes that one compiled pattern may take, as `RegexBuilder::size_limit` counts them: 64 times `\w`, or a literal of
-/// 100,000 characters. That takes 20 ms to compile, in the way of a line.
+/// The most bytes that one compiled pattern may take, as `RegexBuilder::size_limit` counts them: 64 times `\w`, or
+/// a literal of 100,000 characters. That takes 20 ms to compile, in the way of a line.
 pub const SIZE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The deepest nesting of a pattern, in levels. `regex` and `regex-syntax` recurse by it.
@@ -33,15 +34,16 @@ pub const NEST_LIMIT: u32 = 100;
 /// The most bytes of the states that one pattern's lazy automaton keeps; past it they are dropped and made again.
 const STATES_LIMIT: usize = 2 * 1024 * 1024;
 
-/// The most bytes of one set of patterns without literals, as [`SIZE_LIMIT`] counts them; when they need more they are split.
+/// The most bytes of one set of patterns without literals, as [`SIZE_LIMIT`] counts them; when they need more they
+/// are split.
 const SET_SIZE_LIMIT: usize = 2 * 1024 * 1024;
 
-/// The most bytes of the states that a set's lazy automaton keeps. With less than about three times [`SET_SIZE_LIMIT`] it would be
-/// given up for an engine that is a hundred times slower.
+/// The most bytes of the states that a set's lazy automaton keeps. With less than about three times
+/// [`SET_SIZE_LIMIT`] it would be given up for an engine that is a hundred times slower.
 const SET_STATES_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The most bytes of an automaton in its fastest form, a table of all states and bytes; past it the compact form is used, which
-/// takes a tenth of the memory and, for each byte of a line, some times as long.
+/// The most bytes of an automaton in its fastest form, a table of all states and bytes; past it the compact form
+/// is used, which takes a tenth of the memory and, for each byte of a line, some times as long.
 const TABLE_LIMIT: usize = 2 * 1024 * 1024;
 
 /// Why an index could not be built. Ids are the patterns' positions.
@@ -56,9 +58,7 @@ pub enum TriggerError {
         source: Box<regex_syntax::Error>,
     },
     /// A pattern would take more than [`SIZE_LIMIT`] when compiled.
-    #[error(
-        "pattern {id} (`{pattern}`) is too large: compiled, it would take more than {SIZE_LIMIT} bytes; repeat less, or smaller classes"
-    )]
+    #[error("pattern {id} (`{pattern}`) is too large: it would compile to more than {SIZE_LIMIT} bytes")]
     TooLarge {
         /// The pattern's position.
         id: usize,
@@ -85,13 +85,17 @@ pub enum TriggerError {
 
 /// Many patterns, each known by its position, ready to be looked for in a line at once.
 ///
-/// Searching is what [`Regex::is_match`] does for each: anywhere in the line, Unicode on. Built once, shared by reference between
-/// tasks.
+/// Searching is what [`Regex::is_match`] does for each: anywhere in the line, Unicode on. Built once, shared by
+/// reference between tasks.
 #[derive(Debug)]
 pub struct TriggerIndex {
     patterns: Vec<Pattern>,
     /// Those that match every line.
     always: Vec<usize>,
+    /// Those that are tried on every line: what needs no character but an assertion, as `^\b`. They are not in a
+    /// set, because `RegexSet::is_match` panics (regex-automata 0.4.18) when such patterns meet a line that is not
+    /// ASCII.
+    tried: Vec<usize>,
     automaton: AhoCorasick,
     /// What each literal of the automaton stands for.
     meanings: Vec<Meaning>,
@@ -123,8 +127,8 @@ struct Set {
     set: RegexSet,
 }
 
-/// The patterns that matched a line, and space to find them in: kept from line to line, so that a line without a match allocates
-/// nothing once the space has grown to the longest line (a few times its bytes).
+/// The patterns that matched a line, and space to find them in: kept from line to line, so that a line without a
+/// match allocates nothing once the space has grown to the longest line (a few times its bytes).
 #[derive(Debug, Default)]
 pub struct Found {
     ids: Vec<usize>,
@@ -141,13 +145,13 @@ impl Found {
 }
 
 impl TriggerIndex {
-    /// Builds the index of some patterns; the id of each is its position. All are checked, hardly any is compiled: about 10 µs and
-    /// 500 bytes a pattern.
+    /// Builds the index of some patterns; the id of each is its position. All are checked, hardly any is compiled:
+    /// about 10 µs and a kilobyte a pattern.
     ///
     /// # Errors
     ///
-    /// When a pattern is not a regex, nested deeper than [`NEST_LIMIT`] or larger than [`SIZE_LIMIT`], and when there are more than
-    /// [`MAX_PATTERNS`].
+    /// When a pattern is not a regex, nested deeper than [`NEST_LIMIT`] or larger than [`SIZE_LIMIT`], and when
+    /// there are more than [`MAX_PATTERNS`].
     pub fn build<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<TriggerIndex, TriggerError> {
         let mut draft = Draft::default();
         let mut kept = Vec::new();
@@ -172,14 +176,22 @@ impl TriggerIndex {
         self.patterns.is_empty()
     }
 
-    /// Finds the patterns that match `line`, in place of what was found before. Takes a few nanoseconds a byte, and what the candidates'
-    /// regexes take: each is linear in the line.
+    /// Finds the patterns that match `line`, in place of what was found before. Takes a few nanoseconds a byte,
+    /// and what the candidates' regexes take: each is linear in the line.
     pub fn matches(&self, line: &str, found: &mut Found) {
+        found.ids.clear();
+        found.ids.extend(&self.always);
+        found.candidates.clear();
+        found.candidates.extend(&self.tried);
+        self.search_literals(line, found);
+        self.try_candidates(line, found);
+        self.search_sets(line, found);
+        sort_once(&mut found.ids);
+    }
+
+    fn search_literals(&self, line: &str, found: &mut Found) {
         let Found { ids, folded, literals, candidates } = found;
-        ids.clear();
-        ids.extend(&self.always);
         literals.clear();
-        candidates.clear();
         let in_place = fold::line(line, folded);
         for seen in self.automaton.find_overlapping_iter(folded.as_slice()) {
             let literal = seen.pattern().as_usize();
@@ -188,23 +200,30 @@ impl TriggerIndex {
                 literals.push(literal);
             }
             for (id, sighting) in &self.sightings[meaning.sightings.clone()] {
-                match in_place {
-                    true if sighting.holds(line, seen.start(), seen.end()) => ids.push(*id),
-                    true => {}
-                    false => candidates.push(*id),
+                if !in_place {
+                    candidates.push(*id);
+                } else if sighting.holds(line, seen.start(), seen.end()) {
+                    ids.push(*id);
                 }
             }
         }
         sort_once(literals);
-        candidates
-            .extend(literals.iter().flat_map(|literal| &self.candidates[self.meanings[*literal].candidates.clone()]));
-        sort_once(candidates);
-        ids.extend(candidates.iter().filter(|id| self.regex(**id).is_some_and(|regex| regex.is_match(line))));
-        // `matches` allocates, `is_match` does not
-        for Set { ids: of, set } in self.sets.iter().filter(|set| set.set.is_match(line)) {
-            ids.extend(set.matches(line).iter().map(|at| of[at]));
+        for literal in literals {
+            candidates.extend(&self.candidates[self.meanings[*literal].candidates.clone()]);
         }
-        sort_once(ids);
+    }
+
+    fn try_candidates(&self, line: &str, found: &mut Found) {
+        sort_once(&mut found.candidates);
+        let matches = |id: &&usize| self.regex(**id).is_some_and(|regex| regex.is_match(line));
+        found.ids.extend(found.candidates.iter().filter(matches));
+    }
+
+    fn search_sets(&self, line: &str, found: &mut Found) {
+        // `matches` allocates, `is_match` does not
+        for Set { ids, set } in self.sets.iter().filter(|it| it.set.is_match(line)) {
+            found.ids.extend(set.matches(line).iter().map(|at| ids[at]));
+        }
     }
 
     /// A pattern's regex, for its captures. The first call compiles it: 10 µs to [some milliseconds](SIZE_LIMIT).
@@ -221,7 +240,8 @@ fn sort_once(ids: &mut Vec<usize>) {
 }
 
 impl Pattern {
-    /// Checks a pattern. One that may be too large is compiled now, to know; that it is not is then certain of all others.
+    /// Checks a pattern. One that may be too large is compiled now, to know; that it is not is then certain of all
+    /// others.
     fn parse(id: usize, source: &str) -> Result<(Pattern, Hir), TriggerError> {
         let mut parser = ParserBuilder::new().nest_limit(NEST_LIMIT).build();
         let hir = parser.parse(source).map_err(|error| TriggerError::Syntax { id, source: Box::new(error) })?;
@@ -235,7 +255,9 @@ impl Pattern {
 
     fn regex(&self) -> Option<&Regex> {
         let compile = || {
-            let report = |error: &regex::Error| tracing::error!(pattern = %self.source, %error, "A trigger cannot be compiled and will never match");
+            let report = |error: &regex::Error| {
+                tracing::error!(pattern = %self.source, %error, "A trigger cannot be compiled and will never match");
+            };
             self.compile().inspect_err(report).ok()
         };
         self.regex.get_or_init(compile).as_ref()
@@ -251,6 +273,16 @@ impl Pattern {
 }
 
 impl TriggerError {
+    /// The position of the pattern that is to blame, when one is.
+    pub fn id(&self) -> Option<usize> {
+        match self {
+            TriggerError::Syntax { id, .. } | TriggerError::TooLarge { id, .. } | TriggerError::Refused { id, .. } => {
+                Some(*id)
+            }
+            TriggerError::TooMany | TriggerError::Literals(_) => None,
+        }
+    }
+
     fn refused(id: usize, pattern: &str, error: regex::Error) -> TriggerError {
         let pattern = pattern.to_owned();
         match error {
@@ -264,8 +296,9 @@ impl TriggerError {
 #[derive(Default)]
 struct Draft {
     always: Vec<usize>,
+    tried: Vec<usize>,
     wanted: Vec<Wanted>,
-    unknown: Vec<usize>,
+    in_sets: Vec<usize>,
     classes: Classes,
 }
 
@@ -287,8 +320,10 @@ impl Draft {
             self.wanted.extend(sightings.into_iter().map(wanted));
         } else if let Some(literals) = literals::required(pattern) {
             self.wanted.extend(literals.into_iter().map(|literal| Wanted { literal, id, sighting: None }));
+        } else if needs.minimum_len().is_some_and(|bytes| bytes > 0) {
+            self.in_sets.push(id);
         } else {
-            self.unknown.push(id);
+            self.tried.push(id);
         }
     }
 
@@ -309,9 +344,18 @@ impl Draft {
             meanings.push(Meaning { sightings, candidates });
         }
         drop(self.wanted);
-        let sets = sets(&patterns, &self.unknown)?;
+        let sets = sets(&patterns, &self.in_sets)?;
         let automaton = automaton(&literals)?;
-        Ok(TriggerIndex { patterns, always: self.always, automaton, meanings, sightings, candidates, sets })
+        Ok(TriggerIndex {
+            patterns,
+            always: self.always,
+            tried: self.tried,
+            automaton,
+            meanings,
+            sightings,
+            candidates,
+            sets,
+        })
     }
 }
 
@@ -321,8 +365,8 @@ fn automaton(literals: &[Box<[u8]>]) -> Result<AhoCorasick, aho_corasick::BuildE
     AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false).build(literals)
 }
 
-/// The most that the table takes: four bytes for each state (one a byte) and kind of byte (all that stand nowhere are one kind; the
-/// number is rounded up to a power of two).
+/// The most that the table takes: four bytes for each state (one a byte) and kind of byte (all that stand nowhere
+/// are one kind; the number is rounded up to a power of two).
 fn table_bytes(literals: &[Box<[u8]>]) -> usize {
     let mut kinds = [false; 256];
     let mut states = 1;

@@ -118,7 +118,7 @@ fn commands(all: &[(&Plugin, &PluginEntry)]) -> Result<HashMap<String, usize>, B
     Ok(commands)
 }
 
-/// The index of all triggers; each is checked alone first, so that an error names its handler.
+/// The index of all triggers, and the handler of each.
 fn triggers(all: &[(&Plugin, &PluginEntry)]) -> Result<(TriggerIndex, Vec<usize>), BuildError> {
     let mut sources = Vec::new();
     let mut handlers = Vec::new();
@@ -128,9 +128,9 @@ fn triggers(all: &[(&Plugin, &PluginEntry)]) -> Result<(TriggerIndex, Vec<usize>
             handlers.push(handler);
         }
     }
-    let index = TriggerIndex::build(sources.iter().copied()).map_err(|why| {
-        let guilty = sources.iter().position(|source| TriggerIndex::build([*source]).is_err()).unwrap_or(0);
-        let (plugin, handler) = handlers.get(guilty).map_or(("", ""), |&i| (all[i].0.name, &all[i].1.name));
+    let index = TriggerIndex::build(sources).map_err(|why| {
+        let guilty = why.id().and_then(|id| handlers.get(id)).map(|&handler| all[handler]);
+        let (plugin, handler) = guilty.map_or(("all", "all"), |(plugin, entry)| (plugin.name, &entry.name));
         BuildError::Trigger { plugin: plugin.to_owned(), handler: handler.to_owned(), why }
     })?;
     Ok((index, handlers))

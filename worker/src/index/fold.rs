@@ -1,8 +1,9 @@
 //! Folding: what a line and a literal are put through before they are compared.
 //!
-//! ASCII letters become lower case; so do the long s and the Kelvin sign, which Unicode folds to `s` and `k`; all digits become `0`.
-//! Characters are folded one by one, so a line that contains something, when folded, contains it folded. That alone makes it sound,
-//! whatever more the patterns' own case folding does. It makes one literal of `(?i)thanks`, and one of `\d{4}-\d\d`.
+//! ASCII letters become lower case; so do the long s and the Kelvin sign, which Unicode folds to `s` and `k`; all
+//! digits become `0`. Characters are folded one by one, so a line that contains something, when folded, contains
+//! it folded. That alone makes it sound, whatever more the patterns' own case folding does. It makes one literal
+//! of `(?i)thanks`, and one of `\d{4}-\d\d`.
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Dot, Hir, HirKind, Repetition};
 
@@ -74,8 +75,8 @@ pub(super) fn pattern(hir: &Hir) -> Hir {
     }
 }
 
-/// True when folding loses nothing: a line whose bytes keep their places matches whenever the folded line matches the folded
-/// pattern.
+/// True when folding loses nothing: a line whose bytes keep their places matches whenever the folded line matches
+/// the folded pattern.
 pub(super) fn loses_nothing(pattern: &Hir) -> bool {
     match pattern.kind() {
         HirKind::Empty | HirKind::Look(_) => true,

@@ -1,7 +1,8 @@
 //! What a line must contain before a pattern can match it.
 //!
-//! Any match of a pattern contains one of a few literals: a prefix of the pattern, or of what is left of it after some part, or of
-//! something inside. All are tried, and the rarest in ordinary chat are taken. All literals are [folded](super::fold).
+//! Any match of a pattern contains one of a few literals: a prefix of the pattern, or of what is left of it after
+//! some part, or of something inside. All are tried, and the rarest in ordinary chat are taken. All literals are
+//! [folded](super::fold).
 
 use regex_syntax::hir::literal::{Extractor, Seq};
 use regex_syntax::hir::{Hir, HirKind};
@@ -11,17 +12,19 @@ use super::fold;
 /// The most literals looked for on behalf of one pattern: past it the search grows faster than it saves.
 const MAX_LITERALS: usize = 64;
 
-/// The most bytes of one literal: what is longer is cut, since this many tell two patterns apart. It bounds the automaton.
+/// The most bytes of one literal: what is longer is cut, since this many tell two patterns apart. It bounds the
+/// automaton.
 const MAX_LITERAL_BYTES: usize = 32;
 
-/// The most often that a pattern's literals may be expected, in hits for each byte of ordinary chat. Past it (`e`, `an`) most lines
-/// would be candidates, and trying them costs more than one more pattern in a set does.
+/// The most often that a pattern's literals may be expected, in hits for each byte of ordinary chat. Past it (`e`,
+/// `an`) most lines would be candidates, and trying them costs more than one more pattern in a set does.
 const MAX_FREQUENCY: f64 = 1.0 / 256.0;
 
 /// What each byte of a literal adds to its frequency: of two equally rare sets, the smaller is better.
 const COST_PER_BYTE: f64 = 1e-9;
 
-/// The rarest folded literals of which every match of a pattern contains one. None when there are none, or only common ones.
+/// The rarest folded literals of which every match of a pattern contains one. None when there are none, or only
+/// common ones.
 pub(super) fn required(pattern: &Hir) -> Option<Vec<Box<[u8]>>> {
     let set = rarest(&fold::pattern(pattern))?;
     (set.frequency < MAX_FREQUENCY).then_some(set.literals)
@@ -104,7 +107,8 @@ fn frequency<'l>(literals: impl Iterator<Item = &'l [u8]>) -> f64 {
     literals.map(|literal| of_one(literal) + COST_PER_BYTE * literal.len() as f64).sum()
 }
 
-/// How often a folded byte is to be expected, roughly: bytes lean on each other, so rare ones are not taken as rare as they are.
+/// How often a folded byte is to be expected, roughly: bytes lean on each other, so rare ones are not taken as
+/// rare as they are.
 fn byte_frequency(byte: u8) -> f64 {
     match byte {
         b' ' => 1.0 / 5.0,

@@ -1,7 +1,8 @@
 //! Patterns that a search for literals answers by itself.
 //!
-//! `deploy (prod|staging)`, `\bword\b`, `(?i)thanks?` and `foo=(?<foo>\w+)` are a few literals with something to hold around them:
-//! when a literal is seen and that holds, the pattern matches, and its regex is needed for the captures alone.
+//! `deploy (prod|staging)`, `\bword\b`, `(?i)thanks?` and `foo=(?<foo>\w+)` are a few literals with something to
+//! hold around them: when a literal is seen and that holds, the pattern matches, and its regex is needed for the
+//! captures alone.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use regex_syntax::try_is_word_character;
 
 use super::{fold, literals};
 
-/// The most classes kept to be compared with what stands beside a literal; most patterns share `\w`, `\d` and `\S`.
+/// The most classes kept to be compared with what stands beside a literal; most patterns share `\w`, `\d` and
+/// `\S`.
 const MAX_CLASSES: usize = 16;
 
 /// A literal that, where its edges hold, is a match.
@@ -36,7 +38,8 @@ struct Edge {
 pub(super) struct Classes(Vec<Arc<ClassUnicode>>);
 
 impl Sighting {
-    /// True when the literal, seen folded from `start` to `end` of a line whose bytes kept their places, is a match there.
+    /// True when the literal, seen folded from `start` to `end` of a line whose bytes kept their places, is a
+    /// match there.
     pub(super) fn holds(&self, line: &str, start: usize, end: usize) -> bool {
         let (Some(head), Some(seen), Some(tail)) = (line.get(..start), line.get(start..end), line.get(end..)) else {
             return false;
@@ -103,8 +106,8 @@ pub(super) fn of(pattern: &Hir, classes: &mut Classes) -> Option<Vec<(Box<[u8]>,
 
 type Split = fn(&[Hir]) -> Option<(&Hir, &[Hir])>;
 
-/// Takes off one end what may be checked beside a literal: assertions; or what may be empty, and then a class. None when it
-/// cannot be checked.
+/// Takes off one end what may be checked beside a literal: assertions; or what may be empty, and then a class.
+/// None when it cannot be checked.
 fn take_edge(parts: &mut &[Hir], split: Split, end: Look, classes: &mut Classes) -> Option<Edge> {
     let mut edge = Edge { looks: LookSet::empty(), class: None };
     let mut trimmed = false;

@@ -5,7 +5,8 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// Bytes of one state of the automaton, and a little.
 const STATE: usize = 48;
 
-/// About how many bytes compiling a pattern takes, as `RegexBuilder::size_limit` counts them; more rather than less.
+/// About how many bytes compiling a pattern takes, as `RegexBuilder::size_limit` counts them; more rather than
+/// less.
 pub(super) fn estimate(pattern: &Hir) -> usize {
     match pattern.kind() {
         HirKind::Empty | HirKind::Look(_) => STATE,
@@ -22,7 +23,8 @@ pub(super) fn estimate(pattern: &Hir) -> usize {
     }
 }
 
-/// A range of characters is up to four states for each length of its UTF-8 form; ranges near each other share most of them.
+/// A range of characters is up to four states for each length of its UTF-8 form; ranges near each other share most
+/// of them.
 fn of_class(class: &Class) -> usize {
     match class {
         Class::Unicode(class) if class.is_ascii() => 2 * STATE + 16 * class.ranges().len(),
