@@ -1,0 +1,344 @@
+//! One connection, from its first line to its last: registers, joins, answers PING, notices when the server falls
+//! silent, and hands everything else that it hears to [`Events`]. It alone reads the socket, and never waits for the
+//! broker; what it has to say goes to the speaker as orders.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use irc_proto::{Command, Message, Response};
+use protocol::Ambient;
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Network;
+use super::dial::Reader;
+use super::events::{Events, View};
+use super::framing::Framing;
+use super::line::Line;
+use super::registration::{Nicks, join_lines};
+use super::speaker::Order;
+use crate::outbox::Outbox;
+
+/// How long a registration may take, from the connection to `001`.
+const REGISTER_WITHIN: Duration = Duration::from_secs(60);
+/// A server that is silent for so long is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(45);
+/// How long it may take to answer that.
+const PONG_WITHIN: Duration = Duration::from_secs(30);
+/// How long the speaker may take to have room for one more line of ours: it waits for the server only.
+const ORDER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server may take to close the connection after our QUIT.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// How much is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// What our own PING asks to be sent back.
+const PING_TOKEN: &str = "pubbot";
+/// The parting words.
+const GOODBYE: &str = "pubbot";
+
+/// Why a session is over.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    /// By us, on purpose.
+    #[error("stopped")]
+    Stopped,
+    /// The server closed the connection; what it said about it.
+    #[error("the server closed the connection{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Closed(Option<String>),
+    /// The socket failed.
+    #[error("reading failed: {0}")]
+    Reading(io::Error),
+    /// The speaker could not write, and has said why.
+    #[error("writing failed")]
+    Writing,
+    /// Nothing was heard, not even an answer to PING.
+    #[error("the server is silent, and did not answer PING within {} s", PONG_WITHIN.as_secs())]
+    Silent,
+    /// The server never said `001`.
+    #[error("the server did not welcome us within {} s", REGISTER_WITHIN.as_secs())]
+    NotWelcomed,
+    /// The nick and all others like it were refused.
+    #[error("every nick was refused, the last one with: {0}")]
+    NoNick(String),
+}
+
+/// One connection's state.
+pub(super) struct Session<'a> {
+    network: Arc<Network>,
+    orders: Option<mpsc::Sender<Order>>,
+    framing: Framing,
+    nicks: Nicks,
+    view: View,
+    events: Events<'a>,
+    phase: Phase,
+    last_heard: Instant,
+    /// When PING was sent into the present silence.
+    pinged: Option<Instant>,
+    /// The length of our own address that the speaker was told.
+    told_identity: usize,
+    /// What the server said before it closed the connection.
+    last_words: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Registering { until: Instant },
+    Registered { since: Instant },
+    Leaving { until: Instant },
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        network: Arc<Network>,
+        ambient: Arc<dyn Ambient>,
+        orders: mpsc::Sender<Order>,
+        outbox: &'a mut Outbox,
+    ) -> Self {
+        let now = Instant::now();
+        Session {
+            orders: Some(orders),
+            framing: Framing::new(&network.name),
+            nicks: Nicks::new(&network.nick),
+            view: View::new(&network.nick),
+            events: Events::new(&network.name, ambient, outbox),
+            phase: Phase::Registering { until: now + REGISTER_WITHIN },
+            last_heard: now,
+            pinged: None,
+            told_identity: 0,
+            last_words: None,
+            network,
+        }
+    }
+
+    /// Lives until the connection is lost, or until `stop` and a goodbye. `hang_up` says that the speaker gave up.
+    pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
+        let ended = match self.register().await {
+            Ok(()) => self.listen(reader, stop, hang_up).await,
+            Err(ended) => ended,
+        };
+        self.orders = None;
+        match (self.phase, ended) {
+            (Phase::Leaving { .. }, _) => Ended::Stopped,
+            (_, Ended::Reading(_) | Ended::Writing) if self.last_words.is_some() => {
+                Ended::Closed(self.last_words.take())
+            }
+            (_, ended) => ended,
+        }
+    }
+
+    /// How long it was registered; `None` if never.
+    pub fn registered_for(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Registered { since } => Some(since.elapsed()),
+            _ => None,
+        }
+    }
+
+    async fn register(&mut self) -> Result<(), Ended> {
+        tracing::info!(network = self.network.name, "connected, registering");
+        let network = self.network.clone();
+        if let Some(password) = &network.password {
+            self.send(Line::pass(password)).await?;
+        }
+        self.ask_for_next_nick("").await?;
+        self.send(Line::user(&network.user, &network.realname)).await
+    }
+
+    async fn listen(&mut self, mut reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
+        let mut bytes = vec![0; READ_BYTES];
+        let alarm = sleep_until(self.next_check());
+        let (stopped, hung_up) = (stop.cancelled(), hang_up.cancelled());
+        tokio::pin!(alarm, stopped, hung_up);
+        loop {
+            let leaving = matches!(self.phase, Phase::Leaving { .. });
+            let outcome = tokio::select! {
+                biased;
+                () = &mut stopped, if !leaving => self.say_goodbye().await,
+                read = reader.read(&mut bytes) => self.take(read, &bytes).await,
+                // after reading: what the server said last tells more than that it doesn't listen any more
+                () = &mut hung_up, if !leaving => Err(Ended::Writing),
+                () = &mut alarm => self.check().await,
+            };
+            if let Err(ended) = outcome {
+                return ended;
+            }
+            let next_check = self.next_check();
+            // a later check waits for the alarm, so that not every line sets a timer
+            if alarm.is_elapsed() || next_check < alarm.deadline() {
+                alarm.as_mut().reset(next_check);
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self) -> Result<(), Ended> {
+        self.phase = Phase::Leaving { until: Instant::now() + GOODBYE_WITHIN };
+        self.order(Order::Leave(Line::quit(GOODBYE))).await?;
+        // with no more orders to come, the speaker gives back what it holds, and ends
+        self.orders = None;
+        Ok(())
+    }
+
+    async fn take(&mut self, read: io::Result<usize>, bytes: &[u8]) -> Result<(), Ended> {
+        let length = read.map_err(Ended::Reading)?;
+        if length == 0 {
+            return Err(Ended::Closed(self.last_words.take()));
+        }
+        (self.last_heard, self.pinged) = (Instant::now(), None);
+        self.framing.feed(&bytes[..length]);
+        while let Some(message) = self.framing.next_message() {
+            self.handle(message).await?;
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        match message.command {
+            Command::PING(token, _) => self.send(Line::pong(&token)).await,
+            Command::ERROR(why) => {
+                self.last_words = Some(why);
+                Ok(())
+            }
+            Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
+            _ => {
+                self.events.hear(message, &mut self.view);
+                self.tell_identity().await
+            }
+        }
+    }
+
+    /// The server answers with a number.
+    async fn answered(&mut self, numeric: Response, parameters: &[String]) -> Result<(), Ended> {
+        let parameter = |index: usize| parameters.get(index).map_or("", String::as_str);
+        let last = parameters.last().map_or("", String::as_str);
+        match numeric {
+            Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
+            Response::RPL_ISUPPORT => {
+                self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
+                Ok(())
+            }
+            Response::RPL_HOSTHIDDEN => {
+                self.view.me.hidden_as(parameter(1));
+                self.tell_identity().await
+            }
+            Response::RPL_NAMREPLY => {
+                // the mark of the channel's kind before its name is missing on some servers
+                self.list(parameter(parameters.len().saturating_sub(2)), last);
+                Ok(())
+            }
+            Response::RPL_ENDOFNAMES => {
+                if let Some(members) = self.view.channels.listed(parameter(1)) {
+                    self.events.names(&self.view, parameter(1), members);
+                }
+                Ok(())
+            }
+            Response::ERR_NICKNAMEINUSE | Response::ERR_ERRONEOUSNICKNAME | Response::ERR_UNAVAILRESOURCE
+                if self.is_registering() =>
+            {
+                self.ask_for_next_nick(last).await
+            }
+            refusal if refusal.is_error() && refusal != Response::ERR_NOMOTD => {
+                self.refused(refusal, parameters);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `001`: registered. The nick that the server gives us is ours, whatever we asked for.
+    async fn welcomed(&mut self, nick: &str, welcome: &str) -> Result<(), Ended> {
+        if !self.is_registering() {
+            return Ok(());
+        }
+        self.phase = Phase::Registered { since: Instant::now() };
+        if !nick.is_empty() {
+            self.view.me.nick = nick.to_owned();
+        }
+        self.view.me.welcomed(welcome);
+        tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
+        self.tell_identity().await?;
+        for line in join_lines(&self.network.name, &self.network.channels) {
+            self.send(line).await?;
+        }
+        self.order(Order::Speak).await
+    }
+
+    /// Asks for the nick, or for the next one like it since the last was refused.
+    async fn ask_for_next_nick(&mut self, refusal: &str) -> Result<(), Ended> {
+        let nick = self.nicks.next().ok_or_else(|| Ended::NoNick(refusal.to_owned()))?;
+        if !refusal.is_empty() {
+            tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
+        }
+        let line = Line::nick(&nick);
+        self.view.me.nick = nick;
+        self.send(line).await
+    }
+
+    fn list(&mut self, channel: &str, names: &str) {
+        let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
+        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_marks(name)));
+    }
+
+    /// Something that we asked for was refused: a password, a channel.
+    fn refused(&mut self, refusal: Response, parameters: &[String]) {
+        let why = parameters.get(1..).unwrap_or_default().join(" ");
+        tracing::warn!(network = self.network.name, number = refusal as u16, why, "the server refused");
+        if self.is_registering() {
+            self.last_words = Some(why);
+        }
+    }
+
+    fn is_registering(&self) -> bool {
+        matches!(self.phase, Phase::Registering { .. })
+    }
+
+    /// Tells the speaker how long our own address is, if that has changed.
+    async fn tell_identity(&mut self) -> Result<(), Ended> {
+        let bytes = self.view.me.bytes();
+        if std::mem::replace(&mut self.told_identity, bytes) == bytes {
+            return Ok(());
+        }
+        self.order(Order::Identity { bytes }).await
+    }
+
+    async fn send(&mut self, line: Line) -> Result<(), Ended> {
+        self.order(Order::Write(line)).await
+    }
+
+    async fn order(&mut self, order: Order) -> Result<(), Ended> {
+        let Some(orders) = &self.orders else { return Ok(()) };
+        let within = if let Phase::Leaving { .. } = self.phase { GOODBYE_WITHIN } else { ORDER_WITHIN };
+        match timeout(within, orders.send(order)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::Writing),
+        }
+    }
+
+    /// When to look next whether all is well.
+    fn next_check(&self) -> Instant {
+        match (self.phase, self.pinged) {
+            (Phase::Registering { until } | Phase::Leaving { until }, _) => until,
+            (Phase::Registered { .. }, Some(pinged)) => pinged + PONG_WITHIN,
+            (Phase::Registered { .. }, None) => self.last_heard + SILENCE,
+        }
+    }
+
+    /// Looks whether all is well; PING breaks a silence.
+    async fn check(&mut self) -> Result<(), Ended> {
+        if Instant::now() < self.next_check() {
+            return Ok(());
+        }
+        match (self.phase, self.pinged) {
+            (Phase::Registering { .. }, _) => Err(Ended::NotWelcomed),
+            (Phase::Leaving { .. }, _) => Err(Ended::Stopped),
+            (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
+            (Phase::Registered { .. }, None) => {
+                self.pinged = Some(Instant::now());
+                self.send(Line::ping(PING_TOKEN)).await
+            }
+        }
+    }
+}

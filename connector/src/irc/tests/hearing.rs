@@ -1,0 +1,262 @@
+//! What is heard becomes events.
+
+use serde_json::{Value, json};
+
+use super::world::World;
+use crate::testing::NOW;
+
+/// The part of an event that differs between kinds.
+fn body(mut event: Value) -> Value {
+    let fields = event.as_object_mut().unwrap();
+    for known in ["id", "at", "network", "session", "seq", "source_id", "account", "msgid"] {
+        fields.remove(known);
+    }
+    event
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_in_a_channel_is_a_chat_event() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h PRIVMSG #A :hello  there ").await;
+    let event = world.event("chat.irc.#a.chat").await;
+    assert_eq!(event["network"], "test");
+    assert_eq!(event["at"], serde_json::to_value(protocol::Timestamp::from_millis(NOW)).unwrap());
+    assert_eq!(
+        body(event),
+        json!({"channel": "#A", "source": "alice", "content": "hello  there ", "direct": false, "private": false})
+    );
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_session_are_numbered_without_a_gap_and_a_new_session_begins_anew() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h PRIVMSG #a :1").await;
+    server.says(":alice!a@h PRIVMSG #a :2").await;
+    let (first, second) = (world.event("chat.irc.#a.chat").await, world.event("chat.irc.#a.chat").await);
+    // 1 and 2 were the join and the names
+    assert_eq!((&first["seq"], &second["seq"]), (&json!(3), &json!(4)));
+    assert_eq!(first["session"], second["session"]);
+    assert_ne!(first["id"], second["id"]);
+
+    drop(server);
+    let mut server = world.server().await;
+    server.welcomes().await;
+    server.lets_in("#a", "pubbot").await;
+    let join = world.event("chat.irc.#a.join").await;
+    assert_eq!(join["seq"], 1);
+    assert_ne!(join["session"], first["session"]);
+    world.event("chat.irc.#a.names").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_begins_with_the_bots_nick_is_direct_and_loses_it() {
+    let (mut world, mut server) = World::in_a().await;
+    for (said, content) in [("pubbot: ping", "ping"), ("PUBBOT, ping", "ping"), ("pubbot:", "")] {
+        server.says(&format!(":alice!a@h PRIVMSG #a :{said}")).await;
+        let event = world.event("chat.irc.#a.chat").await;
+        assert_eq!((&event["direct"], &event["content"], &event["raw"]), (&json!(true), &json!(content), &json!(said)));
+    }
+    for said in ["pubbot ping", "pubbot2: ping", "hi pubbot: ping"] {
+        server.says(&format!(":alice!a@h PRIVMSG #a :{said}")).await;
+        let event = world.event("chat.irc.#a.chat").await;
+        assert_eq!((&event["direct"], &event["content"]), (&json!(false), &json!(said)));
+        assert!(event.get("raw").is_none());
+    }
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_private_message_is_direct_and_its_channel_is_the_sender() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":Al[ce!a@h PRIVMSG PubBot :hi").await;
+    assert_eq!(
+        body(world.event("chat.irc.al{ce.chat").await),
+        json!({"channel": "Al[ce", "source": "Al[ce", "content": "hi", "direct": true, "private": true})
+    );
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_is_an_action_even_without_its_closing_mark() {
+    let (mut world, mut server) = World::in_a().await;
+    for line in ["\x01ACTION waves at all\x01", "\x01ACTION waves at all", "\x01action waves at all\x01"] {
+        server.says(&format!(":alice!a@h PRIVMSG #a :{line}")).await;
+        assert_eq!(world.event("chat.irc.#a.action").await["content"], "waves at all");
+    }
+    server.says(":alice!a@h PRIVMSG #a :\x01ACTION\x01").await;
+    assert_eq!(world.event("chat.irc.#a.action").await["content"], "");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_is_a_notice() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h NOTICE #a :look").await;
+    assert_eq!(world.event("chat.irc.#a.notice").await["content"], "look");
+    server.says(":alice!a@h NOTICE pubbot :psst").await;
+    assert_eq!(world.event("chat.irc.alice.notice").await["private"], true);
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() {
+    let (world, mut server) = World::in_a().await;
+    for line in [
+        ":irc.test NOTICE pubbot :*** looking up your hostname",
+        ":irc.test PRIVMSG #a :from a server",
+        ":service PRIVMSG pubbot :without an address",
+        "PRIVMSG #a :from nobody",
+        ":alice!a@h PRIVMSG pubbot :\x01VERSION\x01",
+        ":alice!a@h PRIVMSG #a :\x01PING 1\x01",
+        ":alice!a@h NOTICE pubbot :\x01VERSION x\x01",
+        ":alice!a@h PRIVMSG $*.test :to everybody",
+        ":alice!a@h PRIVMSG bob :to somebody else",
+        ":pubbot!pub@bot.host PRIVMSG #a :my own echo",
+        ":PUBBOT!pub@bot.host NOTICE #a :my own echo",
+        ":alice!a@h INVITE bob #b",
+        ":irc.test 371 pubbot :whatever",
+        "FAIL X Y :z",
+    ] {
+        server.says(line).await;
+    }
+    server.fence().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_to_a_channels_operators_keeps_its_mark_so_that_only_they_are_answered() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h PRIVMSG @#a :psst").await;
+    assert_eq!(world.event("chat.irc.@#a.chat").await["channel"], "@#a");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bots_own_join_is_followed_by_the_names() {
+    let mut world = World::new().await;
+    let mut server = world.server().await;
+    server.welcomes().await;
+    server.lets_in("#a", "pubbot @alice +Bob").await;
+    assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "pubbot", "is_me": true}));
+    assert_eq!(
+        body(world.event("chat.irc.#a.names").await)["members"],
+        json!([
+            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@"}, {"nick": "Bob", "prefix": "+"}
+        ])
+    );
+    server.says(":irc.test 353 pubbot = #a :pubbot carol").await;
+    server.says(":irc.test 366 pubbot #a :End").await;
+    server.says(":carol!c@h QUIT").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "carol");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn joins_parts_and_kicks_are_told_with_who_and_why() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":carol!c@h JOIN :#a").await;
+    assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
+    server.says(":carol!c@h PART #a :bye").await;
+    let part = json!({"channel": "#a", "user": "carol", "type": "part", "by": null, "reason": "bye"});
+    assert_eq!(body(world.event("chat.irc.#a.leave").await), part);
+    server.says(":alice!a@h KICK #a bob :enough").await;
+    let kick = json!({"channel": "#a", "user": "bob", "type": "kicked", "by": "alice", "reason": "enough"});
+    assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
+    server.says(":alice!a@h KICK #a pubbot").await;
+    let kick = json!({"channel": "#a", "user": "pubbot", "type": "kicked", "by": "alice", "reason": null});
+    assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
+    // the bot is not there any more
+    server.says(":alice!a@h QUIT").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_and_a_new_nick_are_told_in_each_shared_channel() {
+    let (mut world, mut server) = World::in_a().await;
+    server.lets_in("#b", "pubbot alice").await;
+    world.event("chat.irc.#b.join").await;
+    world.event("chat.irc.#b.names").await;
+    server.says(":alice!a@h NICK :carol").await;
+    let nick = json!({"channel": "#a", "user": "alice", "nick": "carol", "is_me": false});
+    assert_eq!(body(world.event("chat.irc.#a.nick").await), nick);
+    world.event("chat.irc.#b.nick").await;
+    server.says(":bob!b@h QUIT :gone").await;
+    let quit = json!({"channel": "#a", "user": "bob", "type": "quit", "by": null, "reason": "gone"});
+    assert_eq!(body(world.event("chat.irc.#a.leave").await), quit);
+    server.says(":carol!a@h QUIT :gone").await;
+    world.event("chat.irc.#a.leave").await;
+    world.event("chat.irc.#b.leave").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_nick_is_the_bots_nick_from_then_on() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":pubbot!pub@bot.host NICK Guest7").await;
+    let nick = json!({"channel": "#a", "user": "pubbot", "nick": "Guest7", "is_me": true});
+    assert_eq!(body(world.event("chat.irc.#a.nick").await), nick);
+    server.says(":alice!a@h PRIVMSG #a :guest7: ping").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["content"], "ping");
+    server.says(":alice!a@h PRIVMSG #a :pubbot: ping").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["direct"], false);
+    server.says(":alice!a@h PRIVMSG Guest7 :psst").await;
+    assert_eq!(world.event("chat.irc.alice.chat").await["private"], true);
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_and_invitations_are_told() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h TOPIC #a :new").await;
+    assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "alice", "topic": "new"}));
+    server.says(":irc.test TOPIC #a :").await;
+    assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
+    server.says(":alice!a@h INVITE pubbot :#C.D").await;
+    assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_differ_only_by_the_networks_casemapping_are_one() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h PRIVMSG #[X]^ :twin").await;
+    world.event("chat.irc.#{x}~.chat").await;
+    server.says(":irc.test 005 pubbot CASEMAPPING=ascii :are supported").await;
+    server.says(":alice!a@h PRIVMSG #[X]^ :twin").await;
+    world.event("chat.irc.#[x]^.chat").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_carries_the_reply_queue_of_its_network() {
+    use bus::Broker;
+    let (world, mut server) = World::in_a().await;
+    let all = world.broker.topology().tail(vec![protocol::Pattern::parse("chat.#").unwrap()]);
+    let mut tail = world.broker.inner.consume(all, 10).await.unwrap();
+    server.says(":alice!a@h PRIVMSG #a :hi").await;
+    let delivery = tail.next().await.unwrap();
+    assert_eq!(delivery.properties.reply_to.as_deref(), Some("pubbot.replies.irc.test"));
+    assert_eq!(delivery.properties.app_id.as_deref(), Some("pubbot"));
+    let body: Value = serde_json::from_slice(&delivery.body).unwrap();
+    assert_eq!(delivery.properties.message_id.as_deref(), body["id"].as_str());
+    delivery.acknowledge();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_text_and_lines_without_end_harm_nobody() {
+    let (mut world, mut server) = World::in_a().await;
+    server.sends(b":alice!a@h PRIVMSG #a :gr\xfc\xdfe\0!\r\n").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["content"], "gr\u{fffd}\u{fffd}e!");
+    for _ in 0..64 {
+        server.sends(&[b'x'; 16 * 1024]).await;
+    }
+    server.sends(b"\r\n:alice!a@h PRIVMSG #a :after\n").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["content"], "after");
+    let long = format!(":alice!a@h PRIVMSG #a :{}", "x".repeat(500));
+    server.says(&long).await;
+    server.sends(b":\r\n: :\r\nMODE #a x\r\n\r\n:irc.test 353\r\n:irc.test 001\r\n:irc.test 433\r\n").await;
+    server.fence().await;
+    world.ends(server).await;
+}

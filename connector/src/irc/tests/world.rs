@@ -1,0 +1,309 @@
+//! A network in a test: the connector runs against an embedded broker, and the test plays the server.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Address, Broker, Confirm, Consumer, Embedded, Message, Properties, Queue, Topology};
+use protocol::Pattern;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::super::dial::{Dial, DialError, Socket};
+use super::super::{Channel, Connector, Flood, Network};
+use crate::Secret;
+use crate::testing::TestAmbient;
+
+/// Longer than anything that the connector waits for, on the paused clock.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// How many bytes may be under way in one direction.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// A connector with its broker, and the servers that it dials.
+pub struct World {
+    pub broker: Arc<Shaky>,
+    pub dialer: Arc<TestDialer>,
+    pub stop: CancellationToken,
+    dialed: mpsc::Receiver<DuplexStream>,
+    tail: Consumer,
+    running: JoinHandle<Result<(), bus::Error>>,
+}
+
+/// The network `test` with the channels `#a` and, with the key `sesame`, `#secret`; no flood limit.
+pub fn network() -> Network {
+    Network {
+        name: "test".into(),
+        host: "irc.test".into(),
+        port: 6667,
+        tls: false,
+        nick: "pubbot".into(),
+        user: "pub".into(),
+        realname: "A bot".into(),
+        password: None,
+        channels: vec![
+            Channel { name: "#a".into(), key: None },
+            Channel { name: "#secret".into(), key: Some(Secret::new("sesame")) },
+        ],
+        flood: Flood::Off,
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::of(network()).await
+    }
+
+    pub async fn of(network: Network) -> Self {
+        let broker = Arc::new(Shaky::default());
+        let everything = broker.inner.topology().tail(vec![Pattern::parse("#").unwrap()]);
+        let tail = broker.inner.consume(everything, 10_000).await.unwrap();
+        let (sender, dialed) = mpsc::channel(1);
+        let dialer = Arc::new(TestDialer { sender, refusals: AtomicU32::new(0) });
+        let stop = CancellationToken::new();
+        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), stop.clone());
+        let running = tokio::spawn(connector.run(dialer.clone()));
+        World { broker, dialer, stop, dialed, tail, running }
+    }
+
+    /// A world in which the bot is registered and in `#a`; its joining is over.
+    pub async fn in_a() -> (Self, Server) {
+        Self::in_a_of(network()).await
+    }
+
+    pub async fn in_a_of(network: Network) -> (Self, Server) {
+        let mut world = Self::of(network).await;
+        let mut server = world.server().await;
+        server.welcomes().await;
+        server.lets_in("#a", "pubbot @alice +Bob").await;
+        world.event("chat.irc.#a.join").await;
+        world.event("chat.irc.#a.names").await;
+        (world, server)
+    }
+
+    /// The next connection.
+    pub async fn server(&mut self) -> Server {
+        let stream = timeout(PATIENCE, self.dialed.recv()).await.expect("nobody dialed").unwrap();
+        let (reader, writer) = tokio::io::split(stream);
+        Server { reader: BufReader::new(reader), writer }
+    }
+
+    /// The next event, whatever it is: its key and its body.
+    pub async fn any_event(&mut self) -> (String, Value) {
+        let delivery = timeout(PATIENCE, self.tail.next()).await.expect("there was no event").unwrap();
+        let found = (delivery.key.to_string(), serde_json::from_slice(&delivery.body).unwrap());
+        delivery.acknowledge();
+        found
+    }
+
+    /// The body of the next event, which must have this key.
+    pub async fn event(&mut self, key: &str) -> Value {
+        let (found, body) = self.any_event().await;
+        assert_eq!(found, key, "{body}");
+        body
+    }
+
+    /// Puts an answer into the network's reply queue.
+    pub async fn answers(&self, reply: Value) {
+        self.puts(&self.broker.topology().replies_name("irc", "test"), reply.to_string().as_bytes()).await;
+    }
+
+    /// Puts a notice into the queue of what nobody waits for.
+    pub async fn notifies(&self, reply: Value) {
+        self.puts(&self.broker.topology().notices_name("irc", "test"), reply.to_string().as_bytes()).await;
+    }
+
+    /// Puts any bytes into a queue.
+    pub async fn puts(&self, queue: &str, body: &[u8]) {
+        let to = Address::Queue(queue.to_owned());
+        let body = body.to_vec().into();
+        let message = Message { to, mandatory: true, properties: Properties::default(), body };
+        self.broker.inner.publish(message).await.await.unwrap();
+    }
+
+    /// How many answers are in the queue or on their way.
+    pub fn unsaid(&self) -> usize {
+        self.broker.inner.depth(&self.broker.topology().replies_name("irc", "test"))
+    }
+
+    /// How many replies were buried.
+    pub fn buried(&self) -> usize {
+        self.broker.inner.depth(&self.broker.topology().dead().name)
+    }
+
+    /// Waits until everything in the reply queues is settled.
+    pub async fn settled(&self) {
+        timeout(PATIENCE, self.broker.inner.idle()).await.expect("a reply was not settled");
+    }
+
+    /// Stops the connector, which must say goodbye; no event may be left.
+    pub async fn ends(mut self, mut server: Server) {
+        self.stop.cancel();
+        server.hears("QUIT :pubbot").await;
+        server.hears_the_end().await;
+        drop(server);
+        timeout(PATIENCE, self.running).await.expect("it did not end").unwrap().unwrap();
+        self.broker.inner.close().await;
+        if let Some(left) = self.tail.next().await {
+            panic!("an event was left: {left:?}");
+        }
+    }
+
+    /// Waits for the connector's own end.
+    pub async fn result(self) -> Result<(), bus::Error> {
+        timeout(PATIENCE, self.running).await.expect("it did not end").unwrap()
+    }
+}
+
+/// The server's end of a connection.
+pub struct Server {
+    reader: BufReader<ReadHalf<DuplexStream>>,
+    writer: WriteHalf<DuplexStream>,
+}
+
+impl Server {
+    /// Sends a line.
+    pub async fn says(&mut self, line: &str) {
+        self.sends(format!("{line}\r\n").as_bytes()).await;
+    }
+
+    /// Sends bytes as they are.
+    pub async fn sends(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).await.unwrap();
+    }
+
+    /// The next line of the bot, without its end, which must be CR LF.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(PATIENCE, self.reader.read_line(&mut line)).await.expect("the bot said nothing").unwrap();
+        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no complete line: {line:?}")).to_owned()
+    }
+
+    /// The next line of the bot must be this one.
+    pub async fn hears(&mut self, expected: &str) {
+        assert_eq!(self.line().await, expected);
+    }
+
+    /// The next text that the bot says in `#a`; a few of its PINGs are answered meanwhile.
+    pub async fn said(&mut self) -> String {
+        for _ in 0..10 {
+            let line = self.line().await;
+            match line.strip_prefix("PRIVMSG #a :") {
+                Some(text) => return text.to_owned(),
+                None => assert_eq!(line, "PING :pubbot"),
+            }
+            self.says("PONG :pubbot").await;
+        }
+        panic!("the bot said nothing");
+    }
+
+    /// The bot says nothing more before it has closed its side.
+    pub async fn hears_the_end(&mut self) {
+        let mut rest = String::new();
+        timeout(PATIENCE, self.reader.read_to_string(&mut rest)).await.expect("the bot did not close").unwrap();
+        assert_eq!(rest, "");
+    }
+
+    /// A PING and its PONG: whatever the bot did before is done.
+    pub async fn fence(&mut self) {
+        self.says("PING :fence").await;
+        self.hears("PONG :fence").await;
+    }
+
+    /// Takes the registration, and the JOIN that follows.
+    pub async fn welcomes(&mut self) {
+        self.hears("NICK pubbot").await;
+        self.hears("USER pub 0 * :A bot").await;
+        self.says(":irc.test 001 pubbot :Welcome pubbot!pub@bot.host").await;
+        self.says(":irc.test 005 pubbot CASEMAPPING=rfc1459 PREFIX=(ov)@+ CHANTYPES=#& :are supported").await;
+        self.says(":irc.test 422 pubbot :no motd").await;
+        self.hears("JOIN #secret,#a sesame").await;
+    }
+
+    /// Lets the bot into a channel with these names.
+    pub async fn lets_in(&mut self, channel: &str, names: &str) {
+        self.says(&format!(":pubbot!pub@bot.host JOIN {channel}")).await;
+        self.says(&format!(":irc.test 353 pubbot = {channel} :{names}")).await;
+        self.says(&format!(":irc.test 366 pubbot {channel} :End of /NAMES list.")).await;
+    }
+}
+
+/// Gives each connection's other end to the test; refuses as often as it is told to.
+pub struct TestDialer {
+    sender: mpsc::Sender<DuplexStream>,
+    pub refusals: AtomicU32,
+}
+
+impl Dial for Arc<TestDialer> {
+    async fn dial(&self) -> Result<Socket, DialError> {
+        if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            let why = io::ErrorKind::ConnectionRefused.into();
+            return Err(DialError::Refused { host: "irc.test".into(), port: 6667, why });
+        }
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        self.sender.send(theirs).await.unwrap();
+        let (reader, writer) = tokio::io::split(ours);
+        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), address: None })
+    }
+}
+
+/// A broker that can be made to fail.
+pub struct Shaky {
+    pub inner: Embedded,
+    /// How many of the next messages it does not take.
+    pub publish_failures: AtomicU32,
+    /// How many of the next queues it does not declare.
+    pub declare_failures: AtomicU32,
+    /// How many of the next consumers it does not give.
+    pub consume_failures: AtomicU32,
+}
+
+impl Default for Shaky {
+    fn default() -> Self {
+        Shaky {
+            inner: Embedded::new(Topology::default()),
+            publish_failures: AtomicU32::new(0),
+            declare_failures: AtomicU32::new(0),
+            consume_failures: AtomicU32::new(0),
+        }
+    }
+}
+
+fn fails(failures: &AtomicU32) -> bool {
+    failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
+fn away() -> bus::Error {
+    bus::Error::Away { broker: "test".into(), why: "told to fail".into() }
+}
+
+#[async_trait]
+impl Broker for Shaky {
+    fn topology(&self) -> &Topology {
+        self.inner.topology()
+    }
+
+    async fn publish(&self, message: Message) -> Confirm {
+        match fails(&self.publish_failures) {
+            true => self.inner.publish(Message { to: Address::Queue("nowhere".into()), ..message }).await,
+            false => self.inner.publish(message).await,
+        }
+    }
+
+    async fn declare(&self, queue: Queue) -> Result<(), bus::Error> {
+        if fails(&self.declare_failures) { Err(away()) } else { self.inner.declare(queue).await }
+    }
+
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, bus::Error> {
+        if fails(&self.consume_failures) { Err(away()) } else { self.inner.consume(queue, prefetch).await }
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

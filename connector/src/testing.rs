@@ -1,0 +1,29 @@
+//! What tests are made of: a fixed wall clock, and chance that repeats.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::{Ambient, Timestamp};
+
+/// The moment at which every test happens.
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+/// Time that stands still, and numbers that are never the same but the same in each run.
+#[derive(Default)]
+pub(crate) struct TestAmbient(AtomicU64);
+
+impl TestAmbient {
+    pub fn arc() -> Arc<dyn Ambient> {
+        Arc::new(TestAmbient::default())
+    }
+}
+
+impl Ambient for TestAmbient {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(NOW)
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
