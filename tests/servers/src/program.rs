@@ -35,6 +35,15 @@ struct Stream {
     seen: Mutex<usize>,
 }
 
+/// A failing test shows what its programs had to say.
+impl Drop for Program {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("process {} said on standard error:\n{}", self.pid(), self.stderr());
+        }
+    }
+}
+
 impl Program {
     /// Runs the executable in the current folder. It gets this process's environment without `PUBBOT_…`, and `environment` over it.
     pub fn start(executable: impl AsRef<OsStr>, arguments: &[&str], environment: &[(&str, &str)]) -> Self {

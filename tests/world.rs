@@ -1,0 +1,136 @@
+//! A world to test in: a private ngircd, a broker, a configuration file, and pubbot's processes in it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use servers::{IrcUser, Ngircd, Output, Program, RabbitMq};
+use tempfile::TempDir;
+
+/// How pubbot runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `pubbot up`: one process, the embedded broker.
+    Up,
+    /// `pubbot connector` and `pubbot worker` over RabbitMQ.
+    Spread,
+}
+
+/// A configuration in a temporary folder, and what it names.
+pub struct World {
+    kind: Kind,
+    folder: TempDir,
+    prefix: String,
+    broker_url: String,
+    irc_port: u16,
+}
+
+/// A prefix for a world's queues that no other world of this machine has.
+pub fn fresh_prefix() -> String {
+    static WORLDS: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed))
+}
+
+impl World {
+    /// A world whose bot is in these channels of the IRC server on `irc_port`.
+    pub fn new(kind: Kind, irc_port: u16, channels: &[&str]) -> Self {
+        Self::with_prefix(&fresh_prefix(), kind, irc_port, channels)
+    }
+
+    /// The same, with this prefix for its queues instead of one that nobody else has.
+    pub fn with_prefix(prefix: &str, kind: Kind, irc_port: u16, channels: &[&str]) -> Self {
+        let broker_url = match kind {
+            Kind::Up => "embedded:",
+            Kind::Spread => RabbitMq::shared().url(),
+        };
+        Self::with_broker(prefix, kind, irc_port, channels, broker_url)
+    }
+
+    /// The same, with a broker of the test's own.
+    pub fn with_broker(prefix: &str, kind: Kind, irc_port: u16, channels: &[&str], broker_url: &str) -> Self {
+        let (folder, prefix) = (tempfile::tempdir().unwrap(), prefix.to_owned());
+        let world = World { kind, folder, prefix, broker_url: broker_url.to_owned(), irc_port };
+        world.configure(&format!("channels = {channels:?}"), "");
+        world
+    }
+
+    /// Writes the configuration anew: lines for the network, and whatever else.
+    pub fn configure(&self, network: &str, more: &str) {
+        let (data, url, prefix, port) =
+            (self.folder.path().join("data"), &self.broker_url, &self.prefix, self.irc_port);
+        let text = format!(
+            "data_dir = {data:?}\n[broker]\nurl = {url:?}\nprefix = {prefix:?}\n\
+             [networks.test]\nurl = \"irc://127.0.0.1:{port}\"\nnick = \"pubbot\"\nflood = \"off\"\n{network}\n{more}\n"
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub fn config(&self) -> String {
+        self.folder.path().join("pubbot.toml").to_str().unwrap().to_owned()
+    }
+
+    /// Starts a role or a command in this world.
+    pub fn start(&self, arguments: &[&str]) -> Program {
+        pubbot(&[&["--config", &self.config()], arguments].concat())
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut program = self.start(arguments);
+        program.close_stdin();
+        program.wait()
+    }
+
+    /// The bot: everything it needs to answer, with so many workers where they are processes of their own.
+    pub fn bot(&self, workers: usize) -> Vec<Program> {
+        match self.kind {
+            Kind::Up => vec![self.start(&["up"])],
+            Kind::Spread => {
+                let mut roles = vec![self.start(&["connector"])];
+                roles.extend((0..workers).map(|_| self.start(&["worker"])));
+                roles.iter().skip(1).for_each(|worker| {
+                    worker.wait_for_stderr("the worker is ready");
+                });
+                roles
+            }
+        }
+    }
+
+    /// Starts `pubbot tail` and waits until it is bound.
+    pub fn tail(&self, patterns: &[&str]) -> Program {
+        let tail = self.start(&[&["tail", "--json"], patterns].concat());
+        tail.wait_for_stderr("listening");
+        tail
+    }
+}
+
+/// Runs the built executable.
+pub fn pubbot(arguments: &[&str]) -> Program {
+    Program::start(env!("CARGO_BIN_EXE_pubbot"), arguments, &[])
+}
+
+/// An ngircd, and users in a channel who have seen the bot come in.
+pub fn user_with_bot(ircd: &Ngircd, nick: &str, channel: &str) -> IrcUser {
+    let user = IrcUser::connect(ircd.port(), nick);
+    user.join(channel);
+    wait_for_bot(&user, channel);
+    user
+}
+
+/// Waits until the bot is in the channel.
+pub fn wait_for_bot(user: &IrcUser, channel: &str) {
+    if !user.names(channel).iter().any(|name| name.trim_start_matches(['@', '+']) == "pubbot") {
+        user.hears(|line| line.starts_with(":pubbot!") && line.contains(" JOIN ") && line.ends_with(channel));
+    }
+}
+
+/// Makes a test of the given function for `up` and one for the spread-out bot.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod up {
+            $(#[test] fn $name() { super::$name(crate::world::Kind::Up) })+
+        }
+        mod spread {
+            $(#[test] fn $name() { super::$name(crate::world::Kind::Spread) })+
+        }
+    };
+}
+pub(crate) use on_both;
