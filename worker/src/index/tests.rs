@@ -1,3 +1,5 @@
+//! The index against each regex in turn, and the cases that are easy to get wrong.
+
 use super::*;
 use proptest::prelude::*;
 
