@@ -1,5 +1,7 @@
 //! The whole bot from outside: real processes, real servers, real sockets. One binary, one file a thing that is tested.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod chat;
 mod commands;
 mod echo;

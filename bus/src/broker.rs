@@ -78,6 +78,22 @@ pub enum Error {
         /// How long that may take.
         after: Duration,
     },
+    /// A message, or a part of it, is larger than the broker takes.
+    #[error("{what} has {bytes} bytes; this broker takes at most {limit}")]
+    TooLarge {
+        /// What it is.
+        what: String,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// No running pubbot listens on the Unix socket of its embedded broker.
+    #[error("nobody listens on {path}: no `pubbot up` is running there")]
+    NotRunning {
+        /// The socket's path.
+        path: String,
+    },
     /// The broker was closed by us.
     #[error("the connection to the broker was closed")]
     Closed,

@@ -8,13 +8,15 @@ mod broker;
 mod consumer;
 mod embedded;
 mod message;
-pub mod rabbitmq;
+mod rabbitmq;
 pub mod socket;
+mod system;
 mod topology;
 
 pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
 pub use embedded::Embedded;
 pub use message::{Address, Confirm, Message, Properties};
-
+pub use rabbitmq::RabbitMq;
+pub use system::System;
 pub use topology::{Argument, DEFAULT_PREFIX, Queue, Topology};

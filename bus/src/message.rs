@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Event, Reply, RoutingKey};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -25,7 +26,8 @@ pub enum Address {
 }
 
 /// What travels beside a body: AMQP 0-9-1 basic properties of the same names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Properties {
     /// The event's or reply's id.
     pub message_id: Option<String>,
@@ -96,7 +98,8 @@ impl Message {
     }
 }
 
-/// Resolves when the broker has taken responsibility for a message, or will not. Waits at most 30 s.
+/// Resolves when the broker has taken responsibility for a message, or will not. Waits at most 30 s. A message whose
+/// confirm is dropped before may never be published.
 #[must_use = "a message is safe only once its confirm says so"]
 #[derive(Debug)]
 pub struct Confirm(State);

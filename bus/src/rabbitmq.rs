@@ -1,1 +1,204 @@
+//! RabbitMQ (3.10 and 4.x), over AMQP 0-9-1. Nothing else in pubbot names the client library.
+//!
+//! Two connections: one publishes, another consumes, so that a broker which takes no more messages still takes
+//! acknowledgements. Each is supervised here and opened again when it breaks, its channels with it; what the topology
+//! says is declared again each time.
 
+mod backoff;
+mod connection;
+mod consumer;
+mod declare;
+mod delivery;
+mod ledger;
+mod link;
+mod place;
+mod properties;
+mod publisher;
+mod sending;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::Ambient;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::backoff::Backoff;
+use self::connection::close_channel;
+use self::consumer::Subscription;
+use self::link::{Link, Live, Login, Outage};
+use self::place::Place;
+use self::publisher::Publisher;
+use crate::{Broker, Confirm, Consumer, Error, Message, Queue, Topology};
+
+/// How long `declare` and `consume` wait for a broker that is away.
+const SET_UP_WITHIN: Duration = Duration::from_secs(30);
+/// How long what is published may still be confirmed, and what is settled told, when we close.
+const FINISH_WITHIN: Duration = Duration::from_millis(3_500);
+/// How long both connections may then take to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// A RabbitMQ server (or cluster behind one address).
+pub struct RabbitMq {
+    topology: Topology,
+    ambient: Arc<dyn Ambient>,
+    publisher: Publisher,
+    consuming: Link,
+    /// Declared without a consumer: a broker that lost its data needs them again.
+    declared: Arc<Mutex<Vec<Queue>>>,
+    /// What publishes and consumes.
+    workers: TaskTracker,
+    /// What keeps the connections up.
+    keepers: TaskTracker,
+    stop: DropGuard,
+    hang_up: DropGuard,
+}
+
+impl RabbitMq {
+    /// Connects to `url` (`amqp://` or `amqps://`; for the latter the executable should install rustls's provider
+    /// first) under a name that RabbitMQ's management shows. Waits for a broker that is away, without limit, and says
+    /// so in the log. `ambient` spreads the pauses between tries and dates messages.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when the URL can't be read; [`Error::Refused`] when user, password or virtual host are wrong.
+    pub async fn connect(
+        url: &str,
+        topology: Topology,
+        name: &str,
+        ambient: Arc<dyn Ambient>,
+    ) -> Result<RabbitMq, Error> {
+        let place = Place::parse(url)?;
+        let outage = Arc::new(Outage::new(place.clone(), 2));
+        let login = |half: &str| Login {
+            place: place.clone(),
+            name: format!("{name} ({half})"),
+            outage: outage.clone(),
+            ambient: ambient.clone(),
+        };
+        let (stop, hang_up) = (CancellationToken::new(), CancellationToken::new());
+        let (publishing, publishing_keeper) = Link::connect(login("publishes"), hang_up.clone()).await?;
+        let (consuming, consuming_keeper) = Link::connect(login("consumes"), hang_up.clone()).await?;
+        let (publisher, courier) = Publisher::new(publishing, topology.clone(), ambient.clone(), stop.clone());
+        let declared = Arc::new(Mutex::default());
+        let (workers, keepers) = (TaskTracker::new(), TaskTracker::new());
+        keepers.spawn(publishing_keeper.run());
+        keepers.spawn(consuming_keeper.run());
+        workers.spawn(courier.run());
+        workers.spawn(redeclare(declared.clone(), consuming.clone(), topology.clone(), stop.clone()));
+        let (stop, hang_up) = (stop.drop_guard(), hang_up.drop_guard());
+        Ok(RabbitMq { topology, ambient, publisher, consuming, declared, workers, keepers, stop, hang_up })
+    }
+
+    /// Does something that needs the consuming connection, again and again while the broker is away, for 30 s.
+    async fn patiently<T, F>(&self, attempt: impl Fn(Live) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + SET_UP_WITHIN;
+        let (mut link, mut backoff) = (self.consuming.clone(), Backoff::new(self.ambient.clone()));
+        let mut last = link.away();
+        loop {
+            let Ok(live) = timeout_at(deadline, link.live()).await else { return Err(last) };
+            let live = live?;
+            match timeout_at(deadline, attempt(live.clone())).await {
+                Ok(Err(why @ (Error::Away { .. } | Error::TimedOut { .. }))) => {
+                    if matches!(why, Error::TimedOut { .. }) {
+                        live.doubt().await;
+                    }
+                    last = why;
+                }
+                Ok(done) => return done,
+                Err(_) => return Err(last),
+            }
+            if timeout_at(deadline, backoff.sleep()).await.is_err() {
+                return Err(last);
+            }
+        }
+    }
+
+    fn remember(&self, queue: Queue) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        declared.retain(|known| known.name != queue.name);
+        declared.push(queue);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.workers.is_closed()
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    async fn publish(&self, message: Message) -> Confirm {
+        self.publisher.publish(message).await
+    }
+
+    async fn declare(&self, queue: Queue) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.patiently(|live| declare_alone(live, &self.topology, &queue)).await?;
+        if !queue.exclusive {
+            self.remember(queue);
+        }
+        Ok(())
+    }
+
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (link, topology) = (self.consuming.clone(), self.topology.clone());
+        let subscription = Subscription { queue, prefetch, topology, link, stop: self.stop.token().clone() };
+        let first = self.patiently(|live| subscription.begin(live)).await?;
+        let (sender, consumer) = crate::consumer(prefetch);
+        self.workers.spawn(subscription.run(first, sender, Backoff::new(self.ambient.clone())));
+        Ok(consumer)
+    }
+
+    async fn close(&self) {
+        self.workers.close();
+        self.keepers.close();
+        self.stop.token().cancel();
+        if timeout(FINISH_WITHIN, self.workers.wait()).await.is_err() {
+            tracing::warn!("closing the connection to the broker before everything was confirmed");
+        }
+        self.hang_up.token().cancel();
+        if timeout(GOODBYE_WITHIN, self.keepers.wait()).await.is_err() {
+            tracing::debug!("the broker did not say goodbye");
+        }
+    }
+}
+
+/// Declares a queue on a channel of its own, since a refusal closes the channel.
+async fn declare_alone(live: Live, topology: &Topology, queue: &Queue) -> Result<(), Error> {
+    let channel = live.connection.channel().await?;
+    let declared = declare::queue(&live.connection, &channel, topology, queue).await;
+    close_channel(&channel).await;
+    declared.map(|_| ())
+}
+
+/// Declares the queues without a consumer again after each loss of the connection.
+async fn redeclare(declared: Arc<Mutex<Vec<Queue>>>, mut link: Link, topology: Topology, stop: CancellationToken) {
+    let again = async {
+        while let Ok(live) = link.live().await {
+            let queues = declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for queue in queues {
+                if let Err(why) = declare_alone(live.clone(), &topology, &queue).await {
+                    tracing::warn!("{why}");
+                }
+            }
+            link.lost(&live).await;
+        }
+    };
+    tokio::select! {
+        () = again => {}
+        () = stop.cancelled() => {}
+    }
+}

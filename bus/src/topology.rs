@@ -1,6 +1,7 @@
 //! Every exchange and queue of pubbot, with its arguments and its limits: the table that both brokers build from.
 
 use protocol::Pattern;
+use serde::{Deserialize, Serialize};
 
 /// What the names of everything on a broker begin with, unless configured otherwise.
 pub const DEFAULT_PREFIX: &str = "pubbot";
@@ -26,7 +27,8 @@ pub struct Topology {
 }
 
 /// A queue's argument, by its AMQP name (`x-…`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Argument {
     /// A whole number.
     Number(i64),
@@ -92,6 +94,11 @@ impl Topology {
     /// The names that begin with `prefix`.
     pub fn new(prefix: &str) -> Self {
         Topology { prefix: prefix.to_owned() }
+    }
+
+    /// What all its names begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The topic exchange of all events: durable.
@@ -184,6 +191,25 @@ impl Topology {
     }
 }
 
+/// The arguments that queues may have here, for whoever reads their names from outside.
+const ARGUMENT_NAMES: [&str; 10] = [
+    "x-queue-type",
+    "x-delivery-limit",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-single-active-consumer",
+    "x-message-ttl",
+    "x-expires",
+];
+
+/// A queue's argument of this name, if there is one.
+pub(crate) fn argument_name(name: &str) -> Option<&'static str> {
+    ARGUMENT_NAMES.into_iter().find(|known| *known == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +221,9 @@ mod tests {
             assert_eq!(queue.argument("x-queue-type"), Some(&"quorum".into()), "{}", queue.name);
             assert!(queue.number("x-max-length-bytes").or(queue.number("x-max-length")).is_some(), "{}", queue.name);
             assert!(queue.argument("x-overflow").is_some(), "{}", queue.name);
+            for (name, _) in &queue.arguments {
+                assert_eq!(argument_name(name), Some(*name));
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Golden files: one event of every type as it stands on the wire. What is written down there stays readable, and is
 //! written again to the letter; a change here is a change of the wire's version.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use protocol::{Chat, Event, Invite, Join, Leave, MusicTrack, Names, Nick, RoutingKey, Say, Topic};

@@ -1,5 +1,7 @@
 //! The schema files are what the types say. After a change of the types: `UPDATE_SCHEMA=1 cargo test -p protocol`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Handlers as their authors write them: parameters, return values, errors, and what is refused at start.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use protocol::Target;
@@ -43,7 +45,14 @@ async fn captures_may_be_a_map() {
 async fn parameters_come_in_any_order_and_number() {
     async fn all(channel: Channel, args: Args, sender: Sender, state: State<u8>, event: Event<Value>) -> String {
         let same = event.body["content"] == "!all a b";
-        format!("{} {} {} {:?} {} {same}", channel.name, sender.nick, *state.0, args.words().collect::<Vec<_>>(), args.0)
+        format!(
+            "{} {} {} {:?} {} {same}",
+            channel.name,
+            sender.nick,
+            *state.0,
+            args.words().collect::<Vec<_>>(),
+            args.0
+        )
     }
     let mut chat = FakeChat::with([Plugin::new("p").state(7u8).on(command("all"), all)]).await;
     chat.says("alice", "!all a b").await.hears("#test alice 7 [\"a\", \"b\"] a b true");
@@ -95,10 +104,8 @@ async fn a_handler_that_fails_or_panics_takes_nobody_along_and_its_event_is_set_
     async fn steady() -> &'static str {
         "steady"
     }
-    let plugin = Plugin::new("p")
-        .on(command("fail"), fails)
-        .on(command("panic"), panics)
-        .on(trigger("!panic|!fail"), steady);
+    let plugin =
+        Plugin::new("p").on(command("fail"), fails).on(command("panic"), panics).on(trigger("!panic|!fail"), steady);
     let mut chat = FakeChat::with([plugin]).await;
     chat.says("alice", "!fail").await.hears("steady").fails().await;
     chat.says("alice", "!panic now").await.hears("steady").fails().await;

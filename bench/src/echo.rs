@@ -1,0 +1,183 @@
+//! The echo bench, step by step: start every system, measure them in turns, count what they need, compare.
+//!
+//! All systems run from the beginning to the end and are idle while another one is measured. What is measured in rounds
+//! is measured for every system in each round, so that noise on the machine hits all alike; the median round counts.
+
+mod aims;
+mod load;
+mod process;
+pub(crate) mod raw;
+pub(crate) mod relay;
+mod start;
+mod systems;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use servers::RabbitMq;
+
+use crate::Format;
+use crate::failure::{Context, Failure, Result};
+use crate::machine::Machine;
+use systems::{Kind, System};
+use table::{Figures, Report};
+
+/// Lines outstanding in the measurement of replies a second; the aims are about the first.
+const WINDOWS: [usize; 2] = [64, 1_000];
+/// Lines that nothing answers, a second.
+const CHATTER: u32 = 500;
+/// How long a process that has just started may take to come to rest before its memory is read.
+const REST: Duration = Duration::from_secs(1);
+
+/// Options of `bench echo`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    format: Format,
+    /// Measure less: half a minute instead of four, with figures to match
+    #[arg(long)]
+    quick: bool,
+    /// Measure this executable instead of building one
+    #[arg(long, value_name = "PATH")]
+    pubbot: Option<PathBuf>,
+}
+
+/// How much is measured.
+struct Plan {
+    /// Before anything is measured, as long for each system.
+    warm_up: Duration,
+    rounds: usize,
+    /// Lines a round, one outstanding.
+    latency_lines: usize,
+    /// Time a round and window.
+    saturate: Duration,
+    /// The rounds in which CPU time is counted, and how long in each.
+    chatter_rounds: usize,
+    chatter: Duration,
+    starts: usize,
+}
+
+const FULL: Plan = Plan {
+    warm_up: Duration::from_millis(1_500),
+    rounds: 5,
+    latency_lines: 600,
+    saturate: Duration::from_secs(2),
+    chatter_rounds: 3,
+    chatter: Duration::from_secs(4),
+    starts: 15,
+};
+
+const QUICK: Plan = Plan {
+    warm_up: Duration::from_millis(500),
+    rounds: 2,
+    latency_lines: 150,
+    saturate: Duration::from_millis(400),
+    chatter_rounds: 1,
+    chatter: Duration::from_millis(1_500),
+    starts: 5,
+};
+
+/// Measures and prints.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if cfg!(debug_assertions) {
+        return Err(Failure::new("a debug build measures nothing: cargo run --release -p bench -- echo"));
+    }
+    let plan = if options.quick { QUICK } else { FULL };
+    let pubbot = match &options.pubbot {
+        Some(path) => path.clone(),
+        None => build()?,
+    };
+    let report = measure(&plan, &pubbot)?;
+    if options.format.json {
+        println!("{}", serde_json::to_string(&report).context("the report can't be written as JSON")?);
+    } else {
+        print!("{}", table::text(&report));
+    }
+    Ok(())
+}
+
+/// Builds the executable to measure; without cargo, the one beside this executable.
+fn build() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("this executable can't be found")?;
+    let built = own.with_file_name("pubbot");
+    step("building pubbot");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--package", "pubbot"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // standard output is for the table
+    match cargo.stdin(Stdio::null()).stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(Failure::new(format!("cargo build --release --package pubbot: {status}"))),
+        Err(why) => step(&format!("cargo can't be run ({why}): taking what is built")),
+    }
+    if built.is_file() { Ok(built) } else { Err(Failure::new(format!("no pubbot executable at {}", built.display()))) }
+}
+
+fn measure(plan: &Plan, pubbot: &Path) -> Result<Report> {
+    step("starting RabbitMQ and every system");
+    let broker = RabbitMq::start();
+    let machine = Machine::this().with_rabbitmq(version(&broker.log()));
+    let mut systems = Vec::new();
+    for kind in Kind::ALL {
+        systems.push(System::start(kind, pubbot, &broker)?);
+    }
+    std::thread::sleep(REST);
+    let memory = systems::memory(&systems)?;
+    step("warming up");
+    each(&mut systems, |system| system.room.saturate(WINDOWS[0], plan.warm_up).map(drop))?;
+    let mut figures: Vec<Figures> = systems.iter().map(|_| Figures::default()).collect();
+    for round in 1..=plan.rounds {
+        measure_round(plan, round, &mut systems, &mut figures)?;
+    }
+    each(&mut systems, |system| system.room.rest())?;
+    let memory_after = systems::memory(&systems)?;
+    let broker_memory = process::resident_mib(broker.pid())?;
+    drop((systems, broker));
+    step("starting, again and again");
+    let starts = start::measure(pubbot, plan.starts)?;
+    Ok(Report::new(machine, plan, &figures, [memory, memory_after], broker_memory, starts))
+}
+
+fn measure_round(plan: &Plan, round: usize, systems: &mut [System], figures: &mut [Figures]) -> Result<()> {
+    let count = systems.len();
+    for turn in 0..count {
+        // another one begins in each round
+        let index = (turn + round) % count;
+        step(&format!("round {round} of {}: {}", plan.rounds, systems[index].kind));
+        measure_system(plan, round, &mut systems[index], &mut figures[index])?;
+        each(systems, |system| system.room.attend())?;
+    }
+    Ok(())
+}
+
+fn measure_system(plan: &Plan, round: usize, system: &mut System, figures: &mut Figures) -> Result<()> {
+    let latencies = system.checked(|system| system.room.latencies(plan.latency_lines))?;
+    figures.add_latencies(latencies);
+    for (index, window) in WINDOWS.into_iter().enumerate() {
+        let rate = system.checked(|system| system.room.saturate(window, plan.saturate))?;
+        figures.add_rate(index, rate);
+    }
+    if round <= plan.chatter_rounds {
+        let before = system.cpu()?;
+        let lines = system.checked(|system| system.room.chatter(CHATTER, plan.chatter))?;
+        figures.add_cpu(lines, system.cpu()?.since(before));
+    }
+    Ok(())
+}
+
+fn each(systems: &mut [System], mut act: impl FnMut(&mut System) -> Result<()>) -> Result<()> {
+    systems.iter_mut().try_for_each(|system| system.checked(&mut act))
+}
+
+/// "Starting RabbitMQ 3.10.8 on Erlang 25.2.3" is the log's first line of interest.
+fn version(log: &str) -> Option<String> {
+    let rest = log.split("Starting RabbitMQ ").nth(1)?;
+    rest.split_whitespace().next().map(str::to_owned)
+}
+
+/// Tells what is being done.
+fn step(what: &str) {
+    eprintln!("bench: {what}");
+}

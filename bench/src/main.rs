@@ -1,0 +1,81 @@
+//! The measurements that the README quotes: ratios within one run on one machine. This file is the command line only;
+//! each subcommand is a file of the same name.
+
+mod echo;
+mod failure;
+mod machine;
+mod topics;
+mod triggers;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::echo::{raw, relay};
+use crate::failure::Result;
+
+/// Measures pubbot against simpler programs that do the same work.
+///
+/// Progress goes to standard error, the table to standard output. Figures mean something on a machine that does
+/// nothing else meanwhile; ratios within one run say more than absolute values. Run it as
+/// `cargo run --release -p bench -- echo`.
+#[derive(Parser)]
+#[command(name = "bench", max_term_width = 120, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// An echo command through the whole bot, beside raw relays and a raw echo
+    ///
+    /// Measures, as separate processes against one built-in IRC server without limits: `pubbot up` with its embedded
+    /// broker; `pubbot connector` and `pubbot worker` over a private RabbitMQ; two relays of plain tokio and lapin over
+    /// the same kind of queues, one serial, one pipelined; a plain echo in one process. For each the latency, replies a
+    /// second, and the CPU time of lines that nothing answers; then memory and the time to start. Needs RabbitMQ and
+    /// ngircd on the machine, and builds the pubbot executable first. Takes about four minutes.
+    Echo(echo::Options),
+    /// Regex triggers: the worker's index beside a RegexSet and each regex in turn
+    ///
+    /// At 10 to 10,000 triggers, on lines that never repeat. Takes about half a minute.
+    Triggers(Format),
+    /// Topic patterns: the pattern tree beside a backtracking trie and one pattern after another
+    ///
+    /// At 10 to 10,000 patterns, and on one pattern that was made to be slow. Takes some seconds.
+    Topics(topics::Options),
+    #[command(hide = true)]
+    RawEcho(raw::Options),
+    #[command(hide = true)]
+    Relay(relay::Options),
+}
+
+#[derive(Args)]
+pub(crate) struct Format {
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().what) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<()> {
+    match what {
+        What::Echo(options) => echo::run(&options),
+        What::Triggers(format) => {
+            triggers::run(format.json);
+            Ok(())
+        }
+        What::Topics(options) => topics::run(&options),
+        What::RawEcho(options) => raw::run(&options),
+        What::Relay(options) => relay::run(options),
+    }
+}

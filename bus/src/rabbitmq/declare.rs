@@ -1,0 +1,87 @@
+//! Makes what the topology says be there: the exchange of events, the queue of dead letters, a queue with its
+//! bindings. All of it may be declared again at any time; what exists already stays as it is.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, ErrorKind, ExchangeKind};
+use tokio::time::timeout;
+
+use super::connection::{ANSWER_WITHIN, Connection, explain, short};
+use crate::{Argument, Error, Queue, Topology};
+
+/// Declares the exchange of events.
+pub(super) async fn exchange(connection: &Connection, channel: &Channel, topology: &Topology) -> Result<(), Error> {
+    let name = short(&topology.events_exchange())?;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
+    connection.answer("declare an exchange", declared).await
+}
+
+/// Declares a queue with everything it needs, and gives back its name, which the broker may have chosen.
+///
+/// # Errors
+/// [`Error::Queue`] when the broker refuses it; the channel is closed then.
+pub(super) async fn queue(
+    connection: &Connection,
+    channel: &Channel,
+    topology: &Topology,
+    queue: &Queue,
+) -> Result<ShortString, Error> {
+    exchange(connection, channel, topology).await?;
+    declare(connection, channel, &topology.dead()).await?;
+    let name = declare(connection, channel, queue).await?;
+    for pattern in &queue.bindings {
+        let (exchange, pattern) = (short(&topology.events_exchange())?, short(pattern.as_str())?);
+        let bound =
+            channel.queue_bind(name.clone(), exchange, pattern, QueueBindOptions::default(), FieldTable::default());
+        answer(connection, queue, "bind a queue", bound).await?;
+    }
+    Ok(name)
+}
+
+async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<ShortString, Error> {
+    let options = QueueDeclareOptions {
+        durable: !queue.exclusive,
+        exclusive: queue.exclusive,
+        // the connection outlives the consumer, with whom the queue is to go
+        auto_delete: queue.exclusive,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare(short(&queue.name)?, options, arguments(queue));
+    Ok(answer(connection, queue, "declare a queue", declared).await?.name().clone())
+}
+
+/// Waits for an answer that may be a refusal of this queue.
+pub(super) async fn answer<T>(
+    connection: &Connection,
+    queue: &Queue,
+    what: &'static str,
+    request: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Error> {
+    match timeout(ANSWER_WITHIN, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(why)) if concerns_channel(&why) => Err(Error::Queue { queue: queue.name.clone(), why: explain(&why) }),
+        Ok(Err(why)) => Err(connection.away(&why)),
+        Err(_) => Err(Error::TimedOut { what, after: ANSWER_WITHIN }),
+    }
+}
+
+/// The broker closed the channel over what was asked, not the connection.
+fn concerns_channel(why: &lapin::Error) -> bool {
+    matches!(why.kind(), ErrorKind::ProtocolError(_)) && why.is_amqp_soft_error()
+}
+
+fn arguments(queue: &Queue) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in &queue.arguments {
+        let value = match value {
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            Argument::Word(word) => AMQPValue::LongString(LongString::from(word.as_str())),
+            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
+        };
+        if let Ok(name) = ShortString::try_new(*name) {
+            table.insert(name, value);
+        }
+    }
+    table
+}

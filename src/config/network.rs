@@ -1,0 +1,276 @@
+//! `[networks.<name>]`: an IRC network, and who the bot is there. What is checked here is what no server could take, so
+//! that it is told at the start and not in a log at night.
+
+use std::fmt::Display;
+
+use connector::Secret;
+use connector::irc::{Channel, Flood, Network};
+use protocol::{check_destination, check_network};
+
+use super::address::{Address, IrcUrl, checked_key, is_channel};
+use super::section::{Found, Section};
+use super::tree::{Entry, Node, Origin, Value};
+use crate::nearest::did_you_mean;
+
+/// The keys of a network, for the names of environment variables.
+pub const KEYS: [&str; 8] = ["url", "nick", "user", "realname", "password", "password_file", "channels", "flood"];
+
+/// The console's name: no IRC network can have it.
+pub const CONSOLE: &str = "console";
+
+const NICK: &str = "pubbot";
+const USER: &str = "pubbot";
+const REALNAME: &str = "pubbot, a chat bot";
+/// More lines at once than this are no budget: 1,000.
+const MAX_BURST: i64 = 1000;
+
+/// Reads `[networks]`; also returns the names of those that are wrong.
+pub fn networks(mut section: Section<'_>) -> (Vec<Network>, Vec<String>) {
+    let table = section.names();
+    let names = table.keys().cloned().collect();
+    let networks = table.into_iter().filter_map(|(name, entry)| network(&mut section, &name, entry)).collect();
+    (networks, names)
+}
+
+fn network(parent: &mut Section<'_>, name: &str, Entry { key, node }: Entry) -> Option<Network> {
+    if let Err(why) = network_name(name) {
+        parent.complain(&key, why);
+        return None;
+    }
+    let path = parent.path(name);
+    let table = parent.as_table(&path, node)?;
+    read(name, &key, Section::new(path, table, parent.reading()))
+}
+
+fn network_name(name: &str) -> Result<(), String> {
+    match name {
+        CONSOLE => Err(format!("{CONSOLE:?} is the chat at the terminal: give the network another name")),
+        name => check_network(name).map_err(|why| why.to_string()),
+    }
+}
+
+fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
+    let url = section.take("url");
+    let address = address(&mut section, key, url);
+    let mut network = Network {
+        nick: section.parsed("nick", checked_nick).unwrap_or_else(|| NICK.to_owned()),
+        user: section.parsed("user", checked_user).unwrap_or_else(|| USER.to_owned()),
+        realname: section.parsed("realname", checked_line).unwrap_or_else(|| REALNAME.to_owned()),
+        password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
+        channels: channels(&mut section),
+        flood: flood(&mut section),
+        ..at(name, &Address { host: String::new(), port: 0, tls: true })
+    };
+    section.finish();
+    let address = address?;
+    (network.host, network.port, network.tls) = (address.host, address.port, address.tls);
+    Some(network)
+}
+
+/// A network of which nothing is known but its address.
+fn at(name: &str, address: &Address) -> Network {
+    Network {
+        name: name.to_owned(),
+        host: address.host.clone(),
+        port: address.port,
+        tls: address.tls,
+        nick: NICK.to_owned(),
+        user: USER.to_owned(),
+        realname: REALNAME.to_owned(),
+        password: None,
+        channels: Vec::new(),
+        flood: Flood::default(),
+    }
+}
+
+fn address(section: &mut Section<'_>, key: &Origin, url: Option<Node>) -> Option<Address> {
+    let what = section.path("url");
+    let Some(node) = url else {
+        section.complain(key, format!("{what} is missing: for example \"ircs://irc.libera.chat\""));
+        return None;
+    };
+    let Found { value, origin } = section.as_text(&what, node)?;
+    value.parse().map_err(|why| section.complain(&origin, format!("{what}: {why}"))).ok()
+}
+
+/// A nick that a server could take; it has the last word.
+pub fn checked_nick(nick: &str) -> Result<String, String> {
+    let bad = is_channel(nick)
+        || nick.starts_with(|c: char| matches!(c, '~' | '%' | '-' | '$') || c.is_ascii_digit())
+        || nick.contains(['!', '@', '*', '?', '.']);
+    match check_destination(nick) {
+        Ok(()) if !bad => Ok(nick.to_owned()),
+        _ => Err(format!("{nick:?} is no nick: it begins with a letter, and has no spaces and none of , ! @ * ? .")),
+    }
+}
+
+fn checked_user(user: &str) -> Result<String, String> {
+    if user.is_empty()
+        || user.starts_with(':')
+        || user.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@')
+    {
+        return Err("a user name is one word without '@'".to_owned());
+    }
+    Ok(user.to_owned())
+}
+
+fn checked_line(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("it may not be empty or hold a line end or another control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A secret that stands here or in a file.
+fn secret(
+    section: &mut Section<'_>,
+    here: &'static str,
+    in_file: &'static str,
+    check: impl Fn(&str) -> Result<Secret, String>,
+) -> Option<Secret> {
+    let (text, file) = (section.text(here), section.text(in_file));
+    if let (Some(_), Some(Found { origin, .. })) = (&text, &file) {
+        let message = format!("{} and {in_file}: only one of them can be", section.path(here));
+        section.complain(origin, message);
+        return None;
+    }
+    let (found, origin, key) = match (text, file) {
+        (Some(Found { value, origin }), _) => (check(&value), origin, here),
+        (None, Some(Found { value, origin })) if section.reading().secrets => {
+            (from_file(&value, check), origin, in_file)
+        }
+        _ => return None,
+    };
+    let what = section.path(key);
+    found.map_err(|why| section.complain(&origin, format!("{what}: {why}"))).ok()
+}
+
+/// The first line of a file.
+fn from_file(path: &str, check: impl Fn(&str) -> Result<Secret, String>) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path).map_err(|why| format!("{path} can't be read: {why}"))?;
+    check(text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line)))
+        .map_err(|why| format!("{path}: {why}"))
+}
+
+fn channels(section: &mut Section<'_>) -> Vec<Channel> {
+    let what = section.path("channels");
+    let Some(list) = section.list("channels") else { return Vec::new() };
+    list.value.into_iter().filter_map(|node| channel(section, &what, node)).collect()
+}
+
+/// `"#pubbot"`, or `{ name = "#secret", key = "…" }`.
+fn channel(section: &mut Section<'_>, what: &str, node: Node) -> Option<Channel> {
+    let origin = node.origin.clone();
+    match node.value {
+        Value::Text(value) => {
+            let name = checked_channel(section, what, Found { value, origin })?;
+            Some(Channel { name, key: None })
+        }
+        Value::Table(table) => keyed_channel(&origin, Section::new(what.to_owned(), table, section.reading())),
+        other => section.wrong(what, &origin, "a channel's name, or { name = \"#…\", key = \"…\" }", &other),
+    }
+}
+
+fn keyed_channel(origin: &Origin, mut section: Section<'_>) -> Option<Channel> {
+    let (what, name) = (section.path("name"), section.text("name"));
+    let key = secret(&mut section, "key", "key_file", checked_key);
+    if name.is_none() {
+        section.complain(origin, format!("{what}: expected a channel's name in quotes"));
+    }
+    let name = name.and_then(|name| checked_channel(&mut section, &what, name));
+    section.finish();
+    Some(Channel { name: name?, key })
+}
+
+fn checked_channel(section: &mut Section<'_>, what: &str, Found { value, origin }: Found<String>) -> Option<String> {
+    let why = match check_destination(&value) {
+        Err(why) => why.to_string(),
+        Ok(()) if !is_channel(&value) => format!("{value:?} is no channel: did you mean {:?}?", format!("#{value}")),
+        Ok(()) => return Some(value),
+    };
+    section.complain(&origin, format!("{what}: {why}"));
+    None
+}
+
+const FLOOD: &str = "\"off\" (a server of your own), or { burst = 4, per_second = 0.5 }";
+
+fn flood(section: &mut Section<'_>) -> Flood {
+    let what = section.path("flood");
+    let node = section.take("flood").and_then(|node| section.written_out(node));
+    let Some(Node { value, origin }) = node else { return Flood::default() };
+    let flood = match value {
+        Value::Text(word) if word == "off" => Some(Flood::Off),
+        Value::Text(word) => {
+            section.complain(&origin, format!("{what}: {word:?} is not known; expected {FLOOD}"));
+            None
+        }
+        Value::Table(table) => budget(&origin, Section::new(what, table, section.reading())),
+        other => section.wrong(&what, &origin, FLOOD, &other),
+    };
+    flood.unwrap_or_default()
+}
+
+fn budget(origin: &Origin, mut section: Section<'_>) -> Option<Flood> {
+    let (burst, per_second) = (section.take("burst"), section.take("per_second"));
+    let burst = match burst {
+        Some(Node { value: Value::Whole(burst @ 1..=MAX_BURST), .. }) => u32::try_from(burst).ok(),
+        other => complain_of(&mut section, origin, "burst", other, "a whole number of lines from 1 to 1000"),
+    };
+    let per_second = match per_second {
+        Some(Node { value: Value::Whole(rate @ 1..=MAX_BURST), .. }) => i32::try_from(rate).ok().map(f64::from),
+        Some(Node { value: Value::Fraction(rate), .. }) if (0.001..=1000.0).contains(&rate) => Some(rate),
+        other => complain_of(&mut section, origin, "per_second", other, "lines a second, from 0.001 to 1000"),
+    };
+    section.finish();
+    Some(Flood::Budget { burst: burst?, per_second: per_second? })
+}
+
+/// Complains of a number that is missing, of another type, or out of its range.
+fn complain_of<T>(
+    section: &mut Section<'_>,
+    table: &Origin,
+    key: &str,
+    node: Option<Node>,
+    expected: impl Display,
+) -> Option<T> {
+    let what = section.path(key);
+    match node {
+        None => section.complain(table, format!("{what} is missing: expected {expected}")),
+        Some(node) => section.complain(&node.origin, format!("{what}: expected {expected}")),
+    }
+    None
+}
+
+/// Adds the networks of the command line: channels to a network that is there already, else a network of its own.
+pub fn add(networks: &mut Vec<Network>, urls: &[IrcUrl]) {
+    for IrcUrl { address, channels } in urls {
+        let same = |network: &Network| {
+            (&network.host, network.port, network.tls) == (&address.host, address.port, address.tls)
+        };
+        let index = networks.iter().position(same).unwrap_or_else(|| {
+            networks.push(at(&free_name(networks, &address.network_name()), address));
+            networks.len() - 1
+        });
+        for channel in channels {
+            let known = &mut networks[index].channels;
+            known.retain(|other| other.name != channel.name);
+            known.push(channel.clone());
+        }
+    }
+}
+
+/// The name, or with a number behind it if another network has it.
+fn free_name(networks: &[Network], name: &str) -> String {
+    let taken = |candidate: &str| candidate == CONSOLE || networks.iter().any(|network| network.name == candidate);
+    let numbered = (2..).map(|number| format!("{name}{number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|candidate| !taken(candidate)).unwrap_or_default()
+}
+
+/// Checks that a network which something else leads to is one of those, or the console.
+pub fn check_known(name: &str, known: &[String]) -> Result<(), String> {
+    if name == CONSOLE || known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let meant = did_you_mean(name, known.iter().map(String::as_str));
+    Err(format!("there is no network {name:?} in [networks]{meant}"))
+}

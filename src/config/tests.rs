@@ -1,0 +1,272 @@
+//! What a configuration says, and how it is told what is wrong with one: with its place, what was expected, and never a
+//! secret.
+
+use super::*;
+use connector::irc::Flood;
+
+/// Reads a file of this text, with these variables.
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    load_over(text, variables, Overrides::default())
+}
+
+fn load_over(text: &str, variables: &[(&str, &str)], overrides: Overrides) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pubbot.toml");
+    std::fs::write(&path, text).unwrap();
+    let overrides = Overrides { config: Some(path), ..overrides };
+    Config::load(&variables.iter().copied().collect(), &overrides).map_err(|report| report.to_string())
+}
+
+/// What is told of a wrong file: it must be at this place, and say all of this.
+#[track_caller]
+fn complains(text: &str, place: &str, expected: &[&str]) {
+    let report = load(text, &[]).unwrap_err();
+    assert!(report.contains(&format!("pubbot.toml:{place}: ")), "{report}");
+    for part in expected {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+#[track_caller]
+fn complains_of_variable(name: &str, value: &str, expected: &[&str]) {
+    let report = load("[networks.libera]\nurl = 'irc://h'", &[(name, value)]).unwrap_err();
+    assert!(report.starts_with(&format!("environment variable {name}: ")), "{report}");
+    for part in expected {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+#[test]
+fn without_anything_there_are_defaults() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("data"));
+    assert_eq!((config.broker, config.prefix.as_str(), config.group.as_str()), (Broker::Embedded, "pubbot", "main"));
+    assert!(config.networks.is_empty() && config.routes.is_empty() && config.plugins.is_none());
+}
+
+#[test]
+fn the_example_is_right_and_names_every_key() {
+    let example = include_str!("../../pubbot.example.toml");
+    let config = load(example, &[]).unwrap();
+    let [home, libera] = config.networks.as_slice() else { panic!("{:?}", config.networks) };
+    assert_eq!((libera.port, libera.tls, home.port, home.tls), (6697, true, 6667, false));
+    assert_eq!(libera.flood, Flood::default());
+    assert_eq!(libera.channels[1].key, Some(Secret::new("sesame")));
+    assert_eq!(config.routes["news"].len(), 3);
+    let all: Vec<&str> = plugins::all(&plugins::Settings::default()).iter().map(worker::Plugin::name).collect();
+    assert_eq!(config.plugins.unwrap(), all);
+    let uncommented = example.replace("# password = ", "password = ");
+    assert!(load(&uncommented, &[]).unwrap().networks[1].password.is_some());
+    for key in network::KEYS {
+        assert!(example.contains(&format!("\n{key} = ")) || example.contains(&format!("\n# {key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn the_keys_of_variables_are_the_keys_of_a_network() {
+    let report = load("[networks.n]\nurl = 'irc://h'\nx = 1", &[]).unwrap_err();
+    for key in network::KEYS {
+        assert!(report.contains(key), "{key}: {report}");
+    }
+    let listed = report.split("keys in [networks.n]: ").nth(1).unwrap().split(", ").count();
+    assert_eq!(listed, network::KEYS.len(), "{report}");
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_nearest_one() {
+    complains(
+        "datadir = 'x'",
+        "1:1",
+        &["\"datadir\"", "did you mean \"data_dir\"?", "1 | datadir = '*'\n", "| ^^^^^^^\n"],
+    );
+    complains("[broker]\n url = 'embedded:'\n prefx = 'x'", "3:2", &["in [broker]", "\"prefix\"", "url, prefix"]);
+    complains("[networks.a]\nurl='irc://h'\nnik='x'", "3:1", &["in [networks.a]", "did you mean \"nick\"?"]);
+    complains("networks.a = { url='irc://h', nik='x' }", "1:31", &["in [networks.a]", "\"nick\""]);
+    complains("[networks.a]\nurl='irc://h'\nchannels=['#a',\n  {name='#b', kye='s'}]", "4:15", &["\"key\""]);
+    complains("[networks.a]\nurl='irc://h'\nflood={ bust=1, burst=1, per_second=1 }", "3:9", &["\"burst\""]);
+    complains("[broket]\nurl = 'x'", "1:2", &["did you mean \"broker\"?"]);
+    complains("# ärger\n'ärger' = 1", "2:1", &["| ^^^^^^^"]);
+    complains("log.level = 'x'", "1:1", &["unknown key \"log\" at the top", "keys at the top: data_dir"]);
+}
+
+#[test]
+fn a_wrong_type_is_told_with_what_was_expected() {
+    complains("data_dir = 5", "1:12", &["data_dir: expected text in quotes, found a number"]);
+    complains("broker = 'embedded:'", "1:10", &["broker: expected a table, found text"]);
+    complains("[[networks]]\nurl='x'", "1:1", &["networks: expected a table, found a list"]);
+    complains("[networks.a]\nurl='irc://h'\nchannels = 5", "3:12", &["networks.a.channels: expected a list"]);
+    complains("[networks.a]\nurl='irc://h'\nchannels = ['#a', 5]", "3:19", &["a channel's name", "found a number"]);
+    complains("[routes]\na = [true]", "2:6", &["routes.a: expected text in quotes, found true or false"]);
+    complains("[worker]\nplugins = 'ping'", "2:11", &["worker.plugins: expected a list"]);
+    complains("[networks.a]\nurl = 2026-01-01", "2:7", &["found a date"]);
+}
+
+#[test]
+fn a_wrong_value_is_told_with_its_place() {
+    complains("[networks.a]\nnick='x'", "1:11", &["networks.a.url is missing"]);
+    complains("[networks.a]\nurl='http://h'", "2:5", &["networks.a.url", "ircs://"]);
+    complains("[networks.console]\nurl='irc://h'", "1:11", &["terminal"]);
+    complains("[networks.'a b']\nurl='irc://h'", "1:11", &["no network's name"]);
+    complains("[networks.a]\nurl='irc://h'\nnick='a b'", "3:6", &["is no nick"]);
+    complains("[networks.a]\nurl='irc://h'\nchannels=['rust']", "3:11", &["did you mean \"#rust\"?"]);
+    complains("[networks.a]\nurl='irc://h'\nchannels=['#a,#b']", "3:11", &["a comma"]);
+    complains("[networks.a]\nurl='irc://h'\nchannels=[{key='k'}]", "3:11", &["name: expected"]);
+    complains("[networks.a]\nurl='irc://h'\nflood='learned'", "3:7", &["\"off\"", "burst"]);
+    complains("[networks.a]\nurl='irc://h'\nflood={burst=0,per_second=1}", "3:14", &["from 1 to 1000"]);
+    complains("[networks.a]\nurl='irc://h'\nflood={burst=1}", "3:7", &["per_second is missing"]);
+    complains("[networks.a]\nurl='irc://h'\nflood={burst=1,per_second=nan}", "3:27", &["lines a second"]);
+    complains("[routes]\nnews = ['libera/#a']", "2:9", &["routes.news", "no network \"libera\""]);
+    complains("[networks.a]\nurl='h'\n[routes]\nnews = ['b/#c']", "4:9", &["no network \"b\""]);
+    complains("[routes]\nnews = ['#a']", "2:9", &["network/#channel"]);
+    complains("[routes]\n'a/b' = ['console/#console']", "2:1", &["no route's name"]);
+    complains("[worker]\ngroup = 'a.b'", "2:9", &["worker group's name"]);
+    complains("[worker]\nplugins = ['pong']", "2:12", &["no plugin \"pong\": did you mean \"ping\"?", "plugins: help"]);
+    complains("[broker]\nurl = 'rabbit'", "2:7", &["amqp://"]);
+    complains("[broker]\nprefix = 'a b'", "2:10", &["is no prefix"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_its_place() {
+    complains("data_dir = ", "1:12", &["no TOML"]);
+    complains("[broker]\nurl 'x'", "2:5", &["no TOML"]);
+    complains("a = 1\na = 2", "2:1", &["duplicate key"]);
+    complains("[networks.a]\nurl = \"irc://h\nnick = 'x'", "2:15", &["no TOML"]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
+    let report = load("x = 1\ndata_dir = 1\n[broker]\nurl = 'y'", &[("PUBBOT_WORKER_GROUP", "a b")]).unwrap_err();
+    let places: Vec<usize> =
+        [":1:1:", ":2:12:", ":4:7:", "PUBBOT_WORKER_GROUP"].iter().map(|part| report.find(part).unwrap()).collect();
+    assert!(places.is_sorted(), "{report}");
+}
+
+#[test]
+fn a_network_with_a_mistake_is_a_network_for_its_routes() {
+    let report = load("[networks.a]\nurl='h'\n[routes]\nnews = ['a/#c']", &[]).unwrap_err();
+    assert!(report.contains("networks.a.url") && !report.contains("routes"), "{report}");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let overrides = Overrides { config: Some("/nowhere/x.toml".into()), ..Overrides::default() };
+    let report = Config::load(&Environment::default(), &overrides).unwrap_err().to_string();
+    assert_eq!(report, "--config names the file /nowhere/x.toml, which does not exist");
+    let environment = [("PUBBOT_CONFIG", "/nowhere/x.toml")].into_iter().collect();
+    let report = Config::load(&environment, &Overrides::default()).unwrap_err().to_string();
+    assert!(report.starts_with("PUBBOT_CONFIG names"), "{report}");
+}
+
+#[test]
+fn the_environment_goes_over_the_file_and_options_over_both() {
+    let file = "data_dir = 'a'\n[broker]\nprefix = 'file'\n[networks.my-net]\nurl = 'irc://h'\nnick = 'file'";
+    let variables = [
+        ("PUBBOT_DATA_DIR", "b"),
+        ("PUBBOT_BROKER_PREFIX", "variable"),
+        ("PUBBOT_NETWORKS_MY_NET_NICK", "variable"),
+        ("PUBBOT_NETWORKS_MY_NET_CHANNELS", "#a, #b"),
+        ("PUBBOT_NETWORKS_OTHER_URL", "ircs://other"),
+        ("PUBBOT_NETWORKS_OTHER_CHANNELS", "[{ name = '#k', key = 's' }]"),
+        ("PUBBOT_NETWORKS_OTHER_FLOOD", "{ burst = 9, per_second = 2 }"),
+        ("PUBBOT_ROUTES_NEWS", "my-net/#a,other/#k"),
+        ("PUBBOT_WORKER_PLUGINS", "ping,help"),
+        ("PUBBOT_TEST_ANYTHING", "x"),
+        ("PUBBOT_LOG", "debug"),
+        ("PATH", "/bin"),
+    ];
+    let overrides = Overrides { keys: vec![("--data-dir", &["data_dir"], "c".to_owned())], ..Overrides::default() };
+    let config = load_over(file, &variables, overrides).unwrap();
+    assert_eq!((config.data_dir, config.prefix.as_str()), (PathBuf::from("c"), "variable"));
+    let [mine, other] = config.networks.as_slice() else { panic!("{:?}", config.networks) };
+    assert_eq!((mine.name.as_str(), mine.nick.as_str(), mine.channels.len()), ("my-net", "variable", 2));
+    assert_eq!((other.name.as_str(), other.port), ("other", 6697));
+    assert_eq!(other.channels[0].key, Some(Secret::new("s")));
+    assert_eq!(other.flood, Flood::Budget { burst: 9, per_second: 2.0 });
+    assert_eq!(config.routes["news"].len(), 2);
+    assert_eq!(config.plugins.unwrap(), ["ping", "help"]);
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_names_its_variable() {
+    complains_of_variable("PUBBOT_BROKER_URL", "rabbit", &["broker.url", "amqp://"]);
+    complains_of_variable("PUBBOT_BROKERURL", "x", &["did you mean PUBBOT_BROKER_URL?", "known: PUBBOT_DATA_DIR"]);
+    complains_of_variable("PUBBOT_NETWORKS_LIBERA_NIK", "x", &["did you mean PUBBOT_NETWORKS_LIBERA_NICK?"]);
+    complains_of_variable("PUBBOT_NETWORKS_LIBERA_NICK", "a b", &["networks.libera.nick"]);
+    complains_of_variable("PUBBOT_NETWORKS_LIBERA_CHANNELS", "[", &["no TOML"]);
+    complains_of_variable("PUBBOT_NETWORKS_LIBERA_CHANNELS", "rust", &["\"#rust\""]);
+    complains_of_variable("PUBBOT_NETWORKS_OTHER_NICK", "x", &["networks.other.url is missing"]);
+    complains_of_variable("PUBBOT_ROUTES_", "x", &["sets nothing"]);
+}
+
+#[test]
+fn a_variable_for_a_table_that_is_none_leaves_the_files_error() {
+    let report = load("broker = 5", &[("PUBBOT_BROKER_URL", "embedded:")]).unwrap_err();
+    assert!(report.contains(":1:10: broker: expected a table"), "{report}");
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_whose_line_end_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "hunter2\r\n").unwrap();
+    let text =
+        format!("[networks.a]\nurl='irc://h'\npassword_file={path:?}\nchannels=[{{name='#c',key_file={path:?}}}]");
+    let network = load(&text, &[]).unwrap().networks.remove(0);
+    assert_eq!(network.password, Some(Secret::new("hunter2")));
+    assert_eq!(network.channels[0].key, Some(Secret::new("hunter2")));
+
+    std::fs::write(&path, "hunter2\nhunter3\n").unwrap();
+    let report = load(&text, &[]).unwrap_err();
+    assert!(report.contains(":3:15: networks.a.password_file: ") && !report.contains("hunter"), "{report}");
+    std::fs::remove_file(&path).unwrap();
+    assert!(load(&text, &[]).unwrap_err().contains("can't be read"));
+    let needless = Overrides { without_secrets: true, ..Overrides::default() };
+    assert!(load_over(&text, &[], needless).is_ok());
+}
+
+#[test]
+fn a_password_here_and_in_a_file_is_one_too_many_unless_the_environment_decides() {
+    let both = "[networks.a]\nurl='irc://h'\npassword='x'\npassword_file='/y'";
+    complains(both, "4:15", &["only one"]);
+    let file = "[networks.a]\nurl='irc://h'\npassword_file='/nowhere'";
+    let config = load(file, &[("PUBBOT_NETWORKS_A_PASSWORD", "x")]).unwrap();
+    assert_eq!(config.networks[0].password, Some(Secret::new("x")));
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let text = "[broker]\nurl='amqp://me:hunter2@h'\n[networks.a]\nurl='irc://h'\npassword='hunter2'\n\
+                channels=[{name='#c',key='hunter2'}]";
+    let config = load(text, &[]).unwrap();
+    assert!(!format!("{config:?}{config:#?}").contains("hunter2"));
+    for wrong in [
+        "[broker]\nurl='amq://me:hunter2@h'",
+        "[broker]\nurl='amqp://me:hunter2@h' x",
+        "[networks.a]\nurl='irc://me:hunter2@h'",
+        "[networks.a]\nurl='irc://h'\npassword='hunter2\\n'",
+        "[networks.a]\nurl='irc://h'\npassword=\"hunter2\\n\"",
+        "[networks.a]\nurl='irc://h'\npasswort='hunter2'",
+        "[networks.a]\nurl='irc://h'\npassword='hunter2",
+        "[networks.a]\nurl='irc://h'\nchannels=[{nmae='#c',key='hunter2'}]",
+        "[networks.a]\nurl='irc://h'\nchannels=[{name='#c',key='hunter 2'}]",
+        "[networks.a]\nurl='irc://h'\npassword=[\n'hunter2']",
+        "[networks.a]\nurl='irc://h'\nchannels=[{ kye = 'hunter2', nmae = '#c' }]",
+    ] {
+        let report = load(wrong, &[]).map(|config| format!("{config:?}")).unwrap_or_else(|report| report);
+        assert!(!report.contains("hunter"), "{report}");
+    }
+}
+
+#[test]
+fn networks_of_the_command_line_join_those_of_the_file() {
+    let text = "[networks.libera]\nurl='ircs://irc.libera.chat'\nchannels=['#a']\n[routes]\nx=['oftc/#c']";
+    let urls = ["ircs://irc.libera.chat/#a,#b", "ircs://irc.oftc.net/#c", "irc://testnet.libera.chat/#d"];
+    let networks = urls.iter().map(|url| url.parse().unwrap()).collect();
+    let overrides = Overrides { networks, nick: Some("robot".to_owned()), ..Overrides::default() };
+    let config = load_over(text, &[], overrides).unwrap();
+    let names: Vec<&str> = config.networks.iter().map(|network| network.name.as_str()).collect();
+    assert_eq!(names, ["libera", "oftc", "libera2"]);
+    let channels: Vec<&str> = config.networks[0].channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(channels, ["#a", "#b"]);
+    assert!(config.networks.iter().all(|network| network.nick == "robot"));
+}
