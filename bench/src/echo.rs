@@ -50,8 +50,12 @@ struct Plan {
     /// Before anything is measured, as long for each system.
     warm_up: Duration,
     rounds: usize,
-    /// Lines a round, one outstanding.
+    /// Latency is measured in short turns, many of them: where the kernel puts two processes that talk to each other,
+    /// and whether a processor sleeps meanwhile, changes every few seconds and makes more of a difference than we do.
+    turns: usize,
+    /// The least lines and the least time of a turn.
     latency_lines: usize,
+    latency: Duration,
     /// Time a round and window.
     saturate: Duration,
     /// The rounds in which CPU time is counted, and how long in each.
@@ -63,7 +67,9 @@ struct Plan {
 const FULL: Plan = Plan {
     warm_up: Duration::from_millis(1_500),
     rounds: 5,
-    latency_lines: 600,
+    turns: 4,
+    latency_lines: 150,
+    latency: Duration::from_millis(250),
     saturate: Duration::from_secs(2),
     chatter_rounds: 3,
     chatter: Duration::from_secs(4),
@@ -73,7 +79,9 @@ const FULL: Plan = Plan {
 const QUICK: Plan = Plan {
     warm_up: Duration::from_millis(500),
     rounds: 2,
-    latency_lines: 150,
+    turns: 3,
+    latency_lines: 70,
+    latency: Duration::from_millis(100),
     saturate: Duration::from_millis(400),
     chatter_rounds: 1,
     chatter: Duration::from_millis(1_500),
@@ -141,20 +149,28 @@ fn measure(plan: &Plan, pubbot: &Path) -> Result<Report> {
 }
 
 fn measure_round(plan: &Plan, round: usize, systems: &mut [System], figures: &mut [Figures]) -> Result<()> {
-    let count = systems.len();
-    for turn in 0..count {
-        // another one begins in each round
-        let index = (turn + round) % count;
+    step(&format!("round {round} of {}: latency", plan.rounds));
+    for turn in 0..plan.turns {
+        for index in order(systems.len(), round + turn) {
+            let latencies = |system: &mut System| system.room.latencies(plan.latency_lines, plan.latency);
+            figures[index].add_latencies(systems[index].checked(latencies)?);
+            each(systems, |system| system.room.attend())?;
+        }
+    }
+    for index in order(systems.len(), round) {
         step(&format!("round {round} of {}: {}", plan.rounds, systems[index].kind));
-        measure_system(plan, round, &mut systems[index], &mut figures[index])?;
+        measure_load(plan, round, &mut systems[index], &mut figures[index])?;
         each(systems, |system| system.room.attend())?;
     }
     Ok(())
 }
 
-fn measure_system(plan: &Plan, round: usize, system: &mut System, figures: &mut Figures) -> Result<()> {
-    let latencies = system.checked(|system| system.room.latencies(plan.latency_lines))?;
-    figures.add_latencies(latencies);
+/// Everyone once; another one begins in each round.
+fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |index| (index + round) % count)
+}
+
+fn measure_load(plan: &Plan, round: usize, system: &mut System, figures: &mut Figures) -> Result<()> {
     for (index, window) in WINDOWS.into_iter().enumerate() {
         let rate = system.checked(|system| system.room.saturate(window, plan.saturate))?;
         figures.add_rate(index, rate);

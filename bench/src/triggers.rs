@@ -9,6 +9,8 @@
 //! line 1,000 to line 8,000, and settled, after 50,000 more lines. Ratios mean something on a busy machine, times
 //! less so: each is the median of several batches, the ways taking turns.
 
+#![allow(clippy::expect_used, reason = "the patterns are the benchmark's own, and known to be valid")]
+
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::hint::black_box;

@@ -127,10 +127,10 @@ impl Room {
         })
     }
 
-    /// How long each of so many lines took to be answered, one after another.
-    pub(super) fn latencies(&mut self, lines: usize) -> Result<Vec<Duration>> {
-        let mut latencies = Vec::with_capacity(lines);
-        for _ in 0..lines {
+    /// How long each line took to be answered, one after another: at least so many lines, and for at least so long.
+    pub(super) fn latencies(&mut self, lines: usize, time: Duration) -> Result<Vec<Duration>> {
+        let (mut latencies, until) = (Vec::with_capacity(lines), Instant::now() + time);
+        while latencies.len() < lines || Instant::now() < until {
             let start = Instant::now();
             self.ask(1)?;
             self.drain()?;

@@ -75,6 +75,7 @@ pub(super) struct Row {
 pub(super) struct Report {
     machine: Machine,
     rounds: usize,
+    latency_turns: usize,
     latency_lines: usize,
     saturated_s: f64,
     unanswered_lines: u64,
@@ -100,7 +101,8 @@ impl Report {
         Report {
             machine,
             rounds: plan.rounds,
-            latency_lines: plan.rounds * plan.latency_lines,
+            latency_turns: plan.rounds * plan.turns,
+            latency_lines: plan.rounds * plan.turns * plan.latency_lines,
             saturated_s: plan.rounds as f64 * plan.saturate.as_secs_f64(),
             unanswered_lines: figures.first().map_or(0, |figures| figures.unanswered),
             systems,
@@ -126,11 +128,13 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 fn systems(report: &Report, text: &mut String) {
-    let Report { rounds, latency_lines, saturated_s, unanswered_lines, .. } = report;
+    let Report { rounds, latency_turns, latency_lines, saturated_s, unanswered_lines, .. } = report;
     let _ = writeln!(
         text,
-        "one line outstanding, {latency_lines} lines; {} and {} outstanding, {saturated_s} s each, from 10 users in 5 channels;\n\
-         CPU time per 1,000 lines that nothing answers, {CHATTER} a second, {unanswered_lines} lines; medians of {rounds} rounds\n",
+        "lines of 10 users in 5 channels, each line in a packet of its own; every answer checked\n\
+         p50, p99: one line outstanding, {latency_lines} lines or more in {latency_turns} turns, the median turn\n\
+         replies/s: {} lines outstanding, and {}, for {saturated_s} s in {rounds} rounds, the median round\n\
+         CPU: time for 1,000 lines that nothing answers, at {CHATTER} a second, over {unanswered_lines} lines\n",
         WINDOWS[0], WINDOWS[1],
     );
     let _ = writeln!(
