@@ -98,6 +98,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(path) => path.clone(),
         None => build()?,
     };
+    if !pubbot.is_file() {
+        return Err(Failure::new(format!("there is no pubbot executable at {}", pubbot.display())));
+    }
     let report = measure(&plan, &pubbot)?;
     if options.format.json {
         println!("{}", serde_json::to_string(&report).context("the report can't be written as JSON")?);
@@ -120,7 +123,7 @@ fn build() -> Result<PathBuf> {
         Ok(status) => return Err(Failure::new(format!("cargo build --release --package pubbot: {status}"))),
         Err(why) => step(&format!("cargo can't be run ({why}): taking what is built")),
     }
-    if built.is_file() { Ok(built) } else { Err(Failure::new(format!("no pubbot executable at {}", built.display()))) }
+    Ok(built)
 }
 
 fn measure(plan: &Plan, pubbot: &Path) -> Result<Report> {

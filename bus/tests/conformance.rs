@@ -55,6 +55,7 @@ mod conformance {
         a_queue_can_not_be_declared_with_other_arguments,
         a_declared_queue_keeps_events_until_somebody_consumes,
         a_dropped_consumer_gives_back_what_nobody_saw_and_still_settles_the_rest,
+        a_consumer_that_is_dropped_while_events_pour_in_loses_none,
         closing_ends_the_consumers,
     }
 }

@@ -87,12 +87,13 @@ impl Subscription {
     }
 
     /// Forwards and settles until the user drops the consumer or we are to close.
-    pub(super) async fn run(mut self, first: Incarnation, sender: mpsc::Sender<Delivery>, mut backoff: Backoff) {
+    pub(super) async fn run(mut self, first: Incarnation, mut sender: mpsc::Sender<Delivery>, mut backoff: Backoff) {
         let mut incarnation = first;
         loop {
             let began = Instant::now();
             let live = incarnation.live.clone();
-            let End::Fault(why) = self.live_through(incarnation, &sender).await else { return };
+            let Some((again, why)) = self.live_through(incarnation, sender).await else { return };
+            sender = again;
             if live.connection.is_open() {
                 tracing::warn!(queue = self.queue.name, why, "lost the consumer of a queue; setting it up again");
             }
@@ -134,29 +135,43 @@ impl Subscription {
         }
     }
 
-    async fn live_through(&mut self, incarnation: Incarnation, sender: &mpsc::Sender<Delivery>) -> End {
+    /// Uses a channel until the user drops the consumer or we are to close; after a fault gives back the sender, and
+    /// says what was wrong.
+    async fn live_through(
+        &mut self,
+        incarnation: Incarnation,
+        sender: mpsc::Sender<Delivery>,
+    ) -> Option<(mpsc::Sender<Delivery>, String)> {
         let Incarnation { live, channel, mut deliveries } = incarnation;
         let (settle, settlements) = mpsc::unbounded_channel();
         let settle: Arc<dyn Settle> = Arc::new(WayBack(settle));
         let mut settler = Settler { channel, settlements, ledger: Ledger::new(), is_stuck: false };
         let end = tokio::select! {
-            end = forward(&mut deliveries, sender, &settle) => end,
+            end = forward(&mut deliveries, &sender, &settle) => end,
             end = settler.run() => end,
             () = self.link.lost(&live) => End::Fault("the connection ended".to_owned()),
             () = sender.closed() => End::Dropped,
             () = self.stop.cancelled() => End::Stopped,
         };
         drop(settle);
-        match &end {
-            End::Dropped => settler.wind_up(&mut deliveries, &self.stop).await,
-            End::Stopped => settler.settle_waiting().await,
-            End::Fault(_) => {}
-        }
+        let fault = match end {
+            End::Fault(why) => Some((sender, why)),
+            End::Dropped => {
+                // a delivery that was just being sent may be left in there: dropped with the sender, it is given back
+                let _kept = &sender;
+                settler.wind_up(&mut deliveries, &self.stop).await;
+                None
+            }
+            End::Stopped => {
+                settler.settle_waiting().await;
+                None
+            }
+        };
         close_channel(&settler.channel).await;
         if settler.is_stuck {
             live.doubt().await;
         }
-        end
+        fault
     }
 }
 
