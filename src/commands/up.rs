@@ -93,18 +93,21 @@ async fn run_on(
     config: &Config,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    let worker = bot::worker(config);
     // before anybody can say anything, so that no line comes too early
-    broker.declare(broker.topology().worker(&config.group, worker.patterns()?)).await?;
+    let worker = bot::worker(config).attach(broker.clone()).await?;
     let mut roles = Roles::new(stop.clone());
-    if embedded.is_some() {
-        roles.start(serve(config, broker, &stop).await?);
-    }
-    roles.start(worker.run(broker.clone(), stop.clone()));
+    connector::start(&mut roles, config, broker, &stop);
+    let working = worker.work(stop.clone());
+    roles.start(async move {
+        working.await;
+        Ok::<(), Failure>(())
+    });
     if config.networks.is_empty() {
         console::start(&mut roles, broker, embedded.clone(), &stop).await?;
     }
-    connector::start(&mut roles, config, broker, &stop);
+    if embedded.is_some() {
+        roles.start(serve(config, broker, &stop).await?);
+    }
     roles.run().await
 }
 

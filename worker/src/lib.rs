@@ -47,5 +47,5 @@ pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
 pub use plugin::Plugin;
 pub use reply::Reply;
-pub use runner::{DEFAULT_COMMAND_PREFIX, Worker};
+pub use runner::{Attached, DEFAULT_COMMAND_PREFIX, Worker};
 pub use spec::{Example, Source, Spec, command, event, trigger};

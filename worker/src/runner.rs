@@ -96,19 +96,41 @@ impl Worker {
         Ok(Matcher::build(&self.plugins, &self.prefix)?.patterns())
     }
 
-    /// Works until it is told to stop; then finishes what it began, for at most 30 s, and gives back the rest.
+    /// Puts the plugins together and begins to take events from the group's queue. From now on no event is missed.
     ///
     /// # Errors
     /// When the plugins can't be put together, or the group's queue can't be consumed.
-    pub async fn run(self, broker: Arc<dyn Broker>, stop: CancellationToken) -> Result<(), RunError> {
+    pub async fn attach(self, broker: Arc<dyn Broker>) -> Result<Attached, RunError> {
         let group = self.group.clone();
         let runner = Arc::new(Runner::build(self, broker.clone())?);
         let queue = broker.topology().worker(&group, runner.matcher.patterns());
         let consumer = broker.consume(queue, PREFETCH).await?;
         tracing::info!(group, handlers = runner.handlers.len(), "the worker is ready");
-        runner.work(consumer, stop).await;
-        tracing::info!(group, "the worker has stopped");
+        Ok(Attached { group, runner, consumer })
+    }
+
+    /// [Attaches](Worker::attach) and [works](Attached::work).
+    ///
+    /// # Errors
+    /// As [`Worker::attach`].
+    pub async fn run(self, broker: Arc<dyn Broker>, stop: CancellationToken) -> Result<(), RunError> {
+        self.attach(broker).await?.work(stop).await;
         Ok(())
+    }
+}
+
+/// A worker whose events are waiting for it.
+pub struct Attached {
+    group: String,
+    runner: Arc<Runner>,
+    consumer: Consumer,
+}
+
+impl Attached {
+    /// Works until it is told to stop; then finishes what it began, for at most 30 s, and gives back the rest.
+    pub async fn work(self, stop: CancellationToken) {
+        self.runner.work(self.consumer, stop).await;
+        tracing::info!(group = self.group, "the worker has stopped");
     }
 }
 

@@ -58,10 +58,8 @@ impl FakeChat {
         let dead = dead.await.expect("a queue");
         let stop = CancellationToken::new();
         let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]);
-        let queue = topology.worker(worker.group(), worker.patterns().unwrap_or_else(|why| panic!("{why}")));
-        broker.declare(queue).await.expect("a queue");
-        let running = worker.run(Arc::new(broker.clone()), stop.clone());
-        tokio::spawn(async move { running.await.unwrap_or_else(|why| panic!("the worker ended: {why}")) });
+        let attached = worker.attach(Arc::new(broker.clone())).await.unwrap_or_else(|why| panic!("{why}"));
+        tokio::spawn(attached.work(stop.clone()));
         FakeChat { broker, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
     }
 

@@ -27,9 +27,8 @@ impl World {
     async fn with(plugin: Plugin) -> Self {
         let broker = Embedded::new(Topology::default());
         let replies = broker.consume(broker.topology().replies("irc", "n"), 1000).await.unwrap();
-        let worker = Worker::new("main").plugin(plugin);
-        broker.declare(broker.topology().worker("main", worker.patterns().unwrap())).await.unwrap();
-        tokio::spawn(worker.run(Arc::new(broker.clone()), CancellationToken::new()));
+        let worker = Worker::new("main").plugin(plugin).attach(Arc::new(broker.clone())).await.unwrap();
+        tokio::spawn(worker.work(CancellationToken::new()));
         let reply_to = broker.topology().replies_name("irc", "n");
         World { broker, replies, said: 0, reply_to }
     }

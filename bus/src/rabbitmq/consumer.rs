@@ -29,6 +29,9 @@ use crate::{Delivery, Error, Outcome, Queue, Settle, Topology};
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 /// Settlements taken at once, at most: it bounds how long deliveries wait behind them.
 const SETTLE_AT_ONCE: usize = 1_024;
+/// How long a channel stays open after the last settlement left. RabbitMQ 3.10 passes settlements on to a quorum queue
+/// a few at a time, and forgets the rest when the channel is closed: messages that were acknowledged come again.
+const LINGER: Duration = Duration::from_millis(500);
 /// A channel that lived this long was all right: the next one is opened without a long pause.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -145,7 +148,7 @@ impl Subscription {
         let Incarnation { live, channel, mut deliveries } = incarnation;
         let (settle, settlements) = mpsc::unbounded_channel();
         let settle: Arc<dyn Settle> = Arc::new(WayBack(settle));
-        let mut settler = Settler { channel, settlements, ledger: Ledger::new(), is_stuck: false };
+        let mut settler = Settler { channel, settlements, ledger: Ledger::new(), last_sent: None, is_stuck: false };
         let end = tokio::select! {
             end = forward(&mut deliveries, &sender, &settle) => end,
             end = settler.run() => end,
@@ -158,12 +161,14 @@ impl Subscription {
             End::Fault(why) => Some((sender, why)),
             End::Dropped => {
                 // a delivery that was just being sent may be left in there: dropped with the sender, it is given back
-                let _kept = &sender;
+                drop(sender);
                 settler.wind_up(&mut deliveries, &self.stop).await;
+                settler.linger().await;
                 None
             }
             End::Stopped => {
                 settler.settle_waiting().await;
+                settler.linger().await;
                 None
             }
         };
@@ -206,6 +211,7 @@ struct Settler {
     channel: Channel,
     settlements: mpsc::UnboundedReceiver<(u64, Outcome)>,
     ledger: Ledger,
+    last_sent: Option<Instant>,
     is_stuck: bool,
 }
 
@@ -230,6 +236,9 @@ impl Settler {
 
     /// Sends the frames in order, and waits until they have left.
     async fn send(&mut self, frames: Vec<Frame>) -> Result<(), String> {
+        if !frames.is_empty() {
+            self.last_sent = Some(Instant::now());
+        }
         let mut leaving = Vec::new();
         for frame in frames {
             let mut sent = Box::pin(send(self.channel.clone(), frame));
@@ -251,6 +260,13 @@ impl Settler {
                 self.is_stuck = true;
                 Err("acknowledgements do not leave".to_owned())
             }
+        }
+    }
+
+    /// Waits until the broker has passed on what was settled last.
+    async fn linger(&self) {
+        if let Some(sent) = self.last_sent {
+            tokio::time::sleep_until(sent + LINGER).await;
         }
     }
 
