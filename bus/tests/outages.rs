@@ -42,7 +42,21 @@ async fn an_outage_is_noticed_said_once_and_leaves_nothing_behind() {
     publish_all(&broker, "a.b", 0..1).await;
     assert_eq!(numbers(&mut consumer, 1).await, [0]);
     wait_for_threads(2).await;
+    // RabbitMQ writes down that a quorum queue exists half a second after it was made; a queue that is younger when the
+    // server is killed never finds its leader again
+    sleep(Duration::from_secs(2)).await;
 
+    for round in 2..4 {
+        block_in_place(|| server.kill());
+        sleep(Duration::from_secs(1)).await;
+        block_in_place(|| server.start_again());
+        goes_on(&broker, &mut consumer, round, &server).await;
+        wait_for_threads(2).await;
+        assert_eq!((log.lines_with(&away), log.lines_with(&there)), (round, round), "{log}");
+    }
+
+    // last, since a quorum queue of RabbitMQ 3.10 may stay without a leader when it is killed after this
+    // (rabbitmq-server issue 10070)
     server.freeze();
     let frozen = Instant::now();
     let unconfirmed = broker.publish(event("a.b", 1)).await.await;
@@ -51,18 +65,9 @@ async fn an_outage_is_noticed_said_once_and_leaves_nothing_behind() {
     // long enough for attempts to connect that are never answered
     sleep(Duration::from_secs(15)).await;
     server.thaw();
-    goes_on(&broker, &mut consumer, 2, &server).await;
+    goes_on(&broker, &mut consumer, 4, &server).await;
     wait_for_threads(2).await;
-    assert_eq!((log.lines_with(&away), log.lines_with(&there)), (2, 2), "{log}");
-
-    for round in 3..5 {
-        block_in_place(|| server.kill());
-        sleep(Duration::from_secs(1)).await;
-        block_in_place(|| server.start_again());
-        goes_on(&broker, &mut consumer, round, &server).await;
-        wait_for_threads(2).await;
-        assert_eq!((log.lines_with(&away), log.lines_with(&there)), (round, round), "{log}");
-    }
+    assert_eq!((log.lines_with(&away), log.lines_with(&there)), (4, 4), "{log}");
     broker.close().await;
     wait_for_threads(0).await;
     assert!(!log.to_string().contains("guest"), "{log}");
