@@ -15,7 +15,7 @@ use servers::RabbitMq as Server;
 use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
 
-use world::{ambient, consume, event, next, number, numbers, patterns, publish_all, topology};
+use world::{QUEUE_IS_ON_DISK, ambient, consume, event, next, number, numbers, patterns, publish_all, topology};
 
 /// Until a broker that is there again is in use again, and what belonged to the last connections is gone.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
@@ -42,9 +42,7 @@ async fn an_outage_is_noticed_said_once_and_leaves_nothing_behind() {
     publish_all(&broker, "a.b", 0..1).await;
     assert_eq!(numbers(&mut consumer, 1).await, [0]);
     wait_for_threads(2).await;
-    // RabbitMQ writes down that a quorum queue exists half a second after it was made; a queue that is younger when the
-    // server is killed never finds its leader again
-    sleep(Duration::from_secs(2)).await;
+    sleep(QUEUE_IS_ON_DISK).await;
 
     for round in 2..4 {
         block_in_place(|| server.kill());
@@ -55,8 +53,6 @@ async fn an_outage_is_noticed_said_once_and_leaves_nothing_behind() {
         assert_eq!((log.lines_with(&away), log.lines_with(&there)), (round, round), "{log}");
     }
 
-    // last, since a quorum queue of RabbitMQ 3.10 may stay without a leader when it is killed after this
-    // (rabbitmq-server issue 10070)
     server.freeze();
     let frozen = Instant::now();
     let unconfirmed = broker.publish(event("a.b", 1)).await.await;

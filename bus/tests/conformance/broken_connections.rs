@@ -10,8 +10,8 @@ use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::timeout;
 
 use super::world::{
-    PATIENCE, ambient, connect, consume, event, next, nothing, number, numbers, patterns, publish, publish_all,
-    topology,
+    PATIENCE, QUEUE_IS_ON_DISK, ambient, connect, consume, event, next, nothing, number, numbers, patterns, publish,
+    publish_all, topology,
 };
 
 /// Until a broker that is there again is in use again.
@@ -65,6 +65,7 @@ async fn a_killed_broker_that_comes_again_loses_nothing_that_was_confirmed() {
     let mut holder = consume(&*broker, held_queue, 50).await;
     publish(&*broker, event("held.one", 7)).await;
     let held = next(&mut holder).await;
+    tokio::time::sleep(QUEUE_IS_ON_DISK).await;
 
     let publishing = tokio::spawn({
         let broker = broker.clone();

@@ -17,6 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for what should not happen to happen.
 pub const A_WHILE: Duration = Duration::from_millis(300);
 
+/// RabbitMQ 3.10 writes down that a quorum queue exists half a second after it was made. A queue that is younger when
+/// the server is killed (kill -9) is begun anew: it has no leader, and what was confirmed in it is gone.
+pub const QUEUE_IS_ON_DISK: Duration = Duration::from_secs(2);
+
 /// A broker, and what has to live as long as it does.
 pub struct World {
     pub broker: Arc<dyn Broker>,
