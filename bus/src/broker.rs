@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use thiserror::Error;
 
-use crate::{Confirm, Consumer, Message, Queue, Topology};
+use crate::{Confirm, Consumer, Lock, Message, Queue, Topology};
 
 /// A broker: takes messages for topics and queues, hands them to consumers, keeps what is not acknowledged.
 #[async_trait]
@@ -29,6 +30,26 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// When the broker can't be reached in time, or refuses the queue (it exists with other arguments).
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error>;
+
+    /// How many messages wait in the queue of this name, those being worked on not counted; `None` when there is no
+    /// such queue.
+    ///
+    /// # Errors
+    /// When the broker can't be reached in time.
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, Error>;
+
+    /// The bodies of everything that a stream ([`Topology::said`]) holds, the oldest first. Declares it, if need be.
+    ///
+    /// # Errors
+    /// When the broker can't be reached in time, or refuses the stream.
+    async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error>;
+
+    /// Waits until the lock of this name is ours: no other process on this broker has it then, see [`Lock`]. Asks
+    /// again every 2 s. While the broker is away, it waits for that, too.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the broker was closed by us, [`Error::Refused`] when it refuses us.
+    async fn lock(&self, name: &str) -> Result<Lock, Error>;
 
     /// Ends everything in order: what is published gets its confirm, consumers end, connections close. At most 5 s.
     async fn close(&self);
@@ -94,6 +115,9 @@ pub enum Error {
         /// The socket's path.
         path: String,
     },
+    /// This can't be had through the Unix socket of an embedded broker.
+    #[error("{0} can't be had from another process: the embedded broker keeps it to its own")]
+    NotFromOutside(&'static str),
     /// The broker was closed by us.
     #[error("the connection to the broker was closed")]
     Closed,

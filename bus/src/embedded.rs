@@ -11,8 +11,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    Address, Argument, Broker, Confirm, Consumer, Delivery, Error, Message, Outcome, Properties, Queue, Settle,
-    Topology, consumer,
+    Address, Argument, Broker, Confirm, Consumer, Delivery, Error, Lease, Lock, Message, Outcome, Properties, Queue,
+    Settle, Topology, consumer,
 };
 
 /// The embedded broker. Clones share it.
@@ -47,7 +47,7 @@ impl Embedded {
     }
 
     /// How many messages wait in a queue or are being handled; 0 for a queue that doesn't exist.
-    pub fn depth(&self, queue: &str) -> usize {
+    pub fn held(&self, queue: &str) -> usize {
         let state = self.shared.lock();
         state
             .names
@@ -64,7 +64,17 @@ impl Broker for Embedded {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
-        Confirm::known(self.shared.change(|state, loose| state.publish(message, loose)))
+        match message.to.clone() {
+            Address::Later { queue, after } => {
+                let (embedded, message) = (self.clone(), Message { to: Address::Queue(queue), ..message });
+                tokio::spawn(async move {
+                    tokio::time::sleep(after.duration()).await;
+                    embedded.shared.change(|state, loose| state.publish(message, loose)).ok();
+                });
+                Confirm::known(Ok(()))
+            }
+            _ => Confirm::known(self.shared.change(|state, loose| state.publish(message, loose))),
+        }
     }
 
     async fn declare(&self, queue: Queue) -> Result<(), Error> {
@@ -81,6 +91,24 @@ impl Broker for Embedded {
             Ok::<_, Error>(())
         })?;
         Ok(consumer)
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
+        let state = self.shared.lock();
+        let held = state.names.get(queue).and_then(|id| state.queues.get(id));
+        Ok(held.map(|held| held.ready.len() as u64))
+    }
+
+    async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {
+        self.shared.change(|state, _| {
+            let id = state.declare(&stream, &self.shared)?;
+            Ok(state.queues.get(&id).map_or(Vec::new(), |held| held.ready.iter().map(|it| it.body.clone()).collect()))
+        })
+    }
+
+    async fn lock(&self, name: &str) -> Result<Lock, Error> {
+        let lock = self.shared.lock().locks.entry(name.to_owned()).or_default().clone();
+        Ok(Lock::new(Lease::endless(), lock.lock_owned().await))
     }
 
     async fn close(&self) {
@@ -125,6 +153,7 @@ type QueueId = u64;
 struct State {
     queues: HashMap<QueueId, Held>,
     names: HashMap<String, QueueId>,
+    locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
     bindings: PatternTree<QueueId>,
     /// Numbers queues, consumers, messages and deliveries.
     last_number: u64,
@@ -210,7 +239,7 @@ impl State {
 
     fn create(&mut self, queue: &Queue, shared: &Arc<Shared>) -> QueueId {
         let id = self.number();
-        let dead_letters = queue.argument("x-dead-letter-routing-key").is_none();
+        let kept = queue.argument("x-dead-letter-routing-key").is_none();
         self.queues.insert(
             id,
             Held {
@@ -221,7 +250,7 @@ impl State {
                 unsettled: HashMap::new(),
                 consumers: Vec::new(),
                 turn: 0,
-                counted: !dead_letters,
+                counted: !kept,
             },
         );
         if !queue.exclusive {
@@ -261,7 +290,9 @@ impl State {
     /// The queues that a message goes to, each once.
     fn route(&self, to: &Address) -> Vec<QueueId> {
         match to {
-            Address::Queue(name) => self.names.get(name).copied().into_iter().collect(),
+            Address::Queue(name) | Address::Later { queue: name, .. } => {
+                self.names.get(name).copied().into_iter().collect()
+            }
             Address::Topic(key) => {
                 let mut queues: Vec<QueueId> = self.bindings.matches(key).into_iter().copied().collect();
                 queues.sort_unstable();
@@ -420,7 +451,7 @@ mod tests {
         for text in ["1", "2", "3"] {
             broker.publish(event(text)).await.await.unwrap();
         }
-        assert_eq!(broker.depth(&small.name), 2);
+        assert_eq!(broker.held(&small.name), 2);
 
         let mut replies = broker.topology().replies("irc", "n");
         replies.arguments.retain(|(name, _)| *name != "x-max-length-bytes");

@@ -7,6 +7,7 @@
 mod broker;
 mod consumer;
 mod embedded;
+mod lock;
 mod message;
 mod rabbitmq;
 pub mod socket;
@@ -16,7 +17,8 @@ mod topology;
 pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
 pub use embedded::Embedded;
+pub use lock::{Lease, Lock, boot_time};
 pub use message::{Address, Confirm, Message, Properties};
 pub use rabbitmq::RabbitMq;
 pub use system::System;
-pub use topology::{Argument, DEFAULT_PREFIX, Queue, Topology};
+pub use topology::{Argument, DEFAULT_PREFIX, Delay, Queue, Topology};

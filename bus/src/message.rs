@@ -1,17 +1,18 @@
 //! A message on its way to a broker, and the promise that it arrived.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Event, Reply, RoutingKey};
+use protocol::{Event, Reply, RoutingKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::Error;
+use crate::{Argument, Delay, Error};
 
 /// How long a broker may take to confirm a message.
 pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
@@ -23,6 +24,14 @@ pub enum Address {
     Topic(RoutingKey),
     /// To the queue of this name, and nowhere else.
     Queue(String),
+    /// To the queue of this name, once the delay is over. Needs [`Topology::retry`](crate::Topology::retry) of that
+    /// delay to be declared.
+    Later {
+        /// The queue's name.
+        queue: String,
+        /// How long the message waits.
+        after: Delay,
+    },
 }
 
 /// What travels beside a body: AMQP 0-9-1 basic properties of the same names.
@@ -39,6 +48,30 @@ pub struct Properties {
     pub reply_to: Option<String>,
     /// Who published it.
     pub app_id: Option<String>,
+    /// When it was published, by the clock of who published it; on RabbitMQ in whole seconds. Left out, it is set when
+    /// the message is published.
+    pub published_at: Option<Timestamp>,
+    /// Further headers, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Argument>,
+}
+
+impl Properties {
+    /// A header that is a text.
+    pub fn word(&self, header: &str) -> Option<&str> {
+        match self.headers.get(header) {
+            Some(Argument::Word(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// A header that is a whole number.
+    pub fn number(&self, header: &str) -> Option<i64> {
+        match self.headers.get(header) {
+            Some(Argument::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
 }
 
 /// A message to publish: persistent, JSON.
@@ -63,6 +96,7 @@ impl Message {
             correlation_id: None,
             reply_to: reply_to.map(str::to_owned),
             app_id: Some(app_id.to_owned()),
+            ..Properties::default()
         };
         Message { to: Address::Topic(event.key), mandatory: false, properties, body: event.body }
     }
@@ -78,6 +112,7 @@ impl Message {
             correlation_id: reply.in_reply_to.map(|id| id.to_string()),
             reply_to: None,
             app_id: reply.handler.clone(),
+            ..Properties::default()
         };
         let body = serde_json::to_vec(reply)?.into();
         Ok(Message { to: Address::Queue(queue.to_owned()), mandatory: true, properties, body })
@@ -93,7 +128,7 @@ impl Message {
     pub(crate) fn destination(&self) -> &str {
         match &self.to {
             Address::Topic(key) => key.as_str(),
-            Address::Queue(name) => name,
+            Address::Queue(name) | Address::Later { queue: name, .. } => name,
         }
     }
 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use protocol::Ambient;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,7 +32,7 @@ use self::consumer::Subscription;
 use self::link::{Link, Live, Login, Outage};
 use self::place::Place;
 use self::publisher::Publisher;
-use crate::{Broker, Confirm, Consumer, Error, Message, Queue, Topology};
+use crate::{Broker, Confirm, Consumer, Error, Lock, Message, Queue, Topology};
 
 /// How long `declare` and `consume` wait for a broker that is away.
 const SET_UP_WITHIN: Duration = Duration::from_secs(30);
@@ -160,6 +161,18 @@ impl Broker for RabbitMq {
         let (sender, consumer) = crate::consumer(prefetch);
         self.workers.spawn(subscription.run(first, sender, Backoff::new(self.ambient.clone())));
         Ok(consumer)
+    }
+
+    async fn depth(&self, _queue: &str) -> Result<Option<u64>, Error> {
+        Err(Error::Closed)
+    }
+
+    async fn read_stream(&self, _stream: Queue) -> Result<Vec<Bytes>, Error> {
+        Err(Error::Closed)
+    }
+
+    async fn lock(&self, _name: &str) -> Result<Lock, Error> {
+        Err(Error::Closed)
     }
 
     async fn close(&self) {

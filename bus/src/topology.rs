@@ -1,5 +1,7 @@
 //! Every exchange and queue of pubbot, with its arguments and its limits: the table that both brokers build from.
 
+use std::time::Duration;
+
 use protocol::Pattern;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,14 @@ const UNUSED_FOR: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How often the broker itself may redeliver. RabbitMQ 4 would otherwise drop a message after 20 redeliveries, and
 /// with it whatever was prefetched beside one that kills its worker.
 const DELIVERY_LIMIT: i64 = 100_000;
+/// What waits to be tried again, with each delay: 64 MiB.
+const RETRY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
+/// How much a network's stream of what was said keeps, at most: 64 MiB.
+const SAID_BYTES: i64 = 64 * 1024 * 1024;
+/// A stream forgets whole segments: of 4 MiB, so that it comes close to its limit.
+const SAID_SEGMENT_BYTES: i64 = 4 * 1024 * 1024;
+/// How long what was said is remembered.
+const SAID_FOR: &str = "7D";
 
 /// The names on one broker. Several bots share a broker under different prefixes.
 #[derive(Clone, Debug)]
@@ -56,6 +66,44 @@ impl From<bool> for Argument {
     }
 }
 
+/// How long something waits until it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delay {
+    /// 1 s.
+    OneSecond,
+    /// 10 s.
+    TenSeconds,
+    /// 60 s.
+    OneMinute,
+    /// 10 min.
+    TenMinutes,
+}
+
+impl Delay {
+    /// All of them, the shortest first.
+    pub const ALL: [Delay; 4] = [Delay::OneSecond, Delay::TenSeconds, Delay::OneMinute, Delay::TenMinutes];
+
+    /// How long it is.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(match self {
+            Delay::OneSecond => 1,
+            Delay::TenSeconds => 10,
+            Delay::OneMinute => 60,
+            Delay::TenMinutes => 600,
+        })
+    }
+
+    /// Its word in names: `1s`.
+    fn word(self) -> String {
+        format!("{}s", self.duration().as_secs())
+    }
+
+    fn millis(self) -> i64 {
+        i64::try_from(self.duration().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
 /// A queue as it is to be declared.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -63,6 +111,8 @@ pub struct Queue {
     pub name: String,
     /// What it takes from the exchange of events.
     pub bindings: Vec<Pattern>,
+    /// A fanout exchange of this name leads to it.
+    pub fanout: Option<String>,
     /// It belongs to one connection and goes with it; otherwise it is durable.
     pub exclusive: bool,
     /// Its arguments, by their AMQP names.
@@ -111,6 +161,7 @@ impl Topology {
         Queue {
             name: format!("{}.worker.{group}", self.prefix),
             bindings: patterns,
+            fanout: None,
             exclusive: false,
             arguments: vec![
                 ("x-queue-type", "quorum".into()),
@@ -148,6 +199,7 @@ impl Topology {
         Queue {
             name,
             bindings: Vec::new(),
+            fanout: None,
             exclusive: false,
             arguments: vec![
                 ("x-queue-type", "quorum".into()),
@@ -166,6 +218,7 @@ impl Topology {
         Queue {
             name: String::new(),
             bindings: patterns,
+            fanout: None,
             exclusive: true,
             arguments: vec![("x-max-length", TAIL_EVENTS.into()), ("x-overflow", "drop-head".into())],
         }
@@ -176,6 +229,7 @@ impl Topology {
         Queue {
             name: self.dead_name(),
             bindings: Vec::new(),
+            fanout: None,
             exclusive: false,
             arguments: vec![
                 ("x-queue-type", "quorum".into()),
@@ -189,10 +243,72 @@ impl Topology {
     fn dead_name(&self) -> String {
         format!("{}.dead", self.prefix)
     }
+
+    /// Where an event goes that was delivered again and again: it is worked on alone there.
+    pub fn suspect(&self, group: &str) -> Queue {
+        Queue {
+            name: format!("{}.suspect.{group}", self.prefix),
+            bindings: Vec::new(),
+            fanout: None,
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "quorum".into()),
+                ("x-single-active-consumer", true.into()),
+                ("x-delivery-limit", DELIVERY_LIMIT.into()),
+                ("x-max-length-bytes", REPLY_QUEUE_BYTES.into()),
+                ("x-overflow", "reject-publish".into()),
+                ("x-dead-letter-exchange", "".into()),
+                ("x-dead-letter-routing-key", Argument::Word(self.dead_name())),
+                ("x-expires", UNUSED_FOR.into()),
+            ],
+        }
+    }
+
+    /// Where something waits for so long until it goes back to the queue that it came from, which is its routing key.
+    /// One for each delay serves every queue: with one delay for all of it, nothing waits behind something that waits
+    /// longer.
+    pub fn retry(&self, delay: Delay) -> Queue {
+        let name = format!("{}.retry.{}", self.prefix, delay.word());
+        Queue {
+            fanout: Some(name.clone()),
+            name,
+            bindings: Vec::new(),
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "quorum".into()),
+                ("x-message-ttl", delay.millis().into()),
+                ("x-max-length-bytes", RETRY_QUEUE_BYTES.into()),
+                ("x-overflow", "reject-publish".into()),
+                ("x-dead-letter-exchange", "".into()),
+                ("x-dead-letter-strategy", "at-least-once".into()),
+            ],
+        }
+    }
+
+    /// What was proved to be said on a network: a stream, which is read from its beginning and not consumed.
+    pub fn said(&self, proto: &str, network: &str) -> Queue {
+        Queue {
+            name: format!("{}.said.{proto}.{network}", self.prefix),
+            bindings: Vec::new(),
+            fanout: None,
+            exclusive: false,
+            arguments: vec![
+                ("x-queue-type", "stream".into()),
+                ("x-max-age", SAID_FOR.into()),
+                ("x-max-length-bytes", SAID_BYTES.into()),
+                ("x-stream-max-segment-size-bytes", SAID_SEGMENT_BYTES.into()),
+            ],
+        }
+    }
+
+    /// The name of a lock, as the broker knows it.
+    pub fn lock_name(&self, name: &str) -> String {
+        format!("{}.lock.{name}", self.prefix)
+    }
 }
 
 /// The arguments that queues may have here, for whoever reads their names from outside.
-const ARGUMENT_NAMES: [&str; 10] = [
+const ARGUMENT_NAMES: [&str; 13] = [
     "x-queue-type",
     "x-delivery-limit",
     "x-max-length",
@@ -203,6 +319,9 @@ const ARGUMENT_NAMES: [&str; 10] = [
     "x-single-active-consumer",
     "x-message-ttl",
     "x-expires",
+    "x-dead-letter-strategy",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
 ];
 
 /// A queue's argument of this name, if there is one.
@@ -217,7 +336,15 @@ mod tests {
     #[test]
     fn every_shared_queue_is_a_quorum_queue_with_a_limit_and_a_way_to_overflow() {
         let t = Topology::default();
-        for queue in [t.worker("main", vec![]), t.replies("irc", "libera"), t.notices("irc", "libera"), t.dead()] {
+        let retry = Delay::ALL.map(|delay| t.retry(delay));
+        let queues = [
+            t.worker("main", vec![]),
+            t.suspect("main"),
+            t.replies("irc", "libera"),
+            t.notices("irc", "libera"),
+            t.dead(),
+        ];
+        for queue in queues.into_iter().chain(retry) {
             assert_eq!(queue.argument("x-queue-type"), Some(&"quorum".into()), "{}", queue.name);
             assert!(queue.number("x-max-length-bytes").or(queue.number("x-max-length")).is_some(), "{}", queue.name);
             assert!(queue.argument("x-overflow").is_some(), "{}", queue.name);

@@ -213,7 +213,7 @@ impl Drop for FakeChat {
         self.stop.cancel();
         if !std::thread::panicking() {
             assert!(self.heard.is_empty(), "nobody heard {:?}", self.heard);
-            let dead = self.broker.depth(&self.broker.topology().dead().name);
+            let dead = self.broker.held(&self.broker.topology().dead().name);
             assert_eq!(dead, 0, "handlers failed that nobody expected to");
         }
     }

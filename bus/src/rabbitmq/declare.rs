@@ -2,12 +2,13 @@
 //! bindings. All of it may be declared again at any time; what exists already stays as it is.
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 use tokio::time::timeout;
 
 use super::connection::{ANSWER_WITHIN, Connection, explain, short};
-use crate::{Argument, Error, Queue, Topology};
+use super::properties;
+use crate::{Error, Queue, Topology};
 
 /// Declares the exchange of events.
 pub(super) async fn exchange(connection: &Connection, channel: &Channel, topology: &Topology) -> Result<(), Error> {
@@ -36,7 +37,20 @@ pub(super) async fn queue(
             channel.queue_bind(name.clone(), exchange, pattern, QueueBindOptions::default(), FieldTable::default());
         answer(connection, queue, "bind a queue", bound).await?;
     }
+    if let Some(fanout) = &queue.fanout {
+        bind_fanout(connection, channel, queue, fanout).await?;
+    }
     Ok(name)
+}
+
+/// A fanout exchange, and the queue that it leads to.
+async fn bind_fanout(connection: &Connection, channel: &Channel, queue: &Queue, name: &str) -> Result<(), Error> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(short(name)?, ExchangeKind::Fanout, options, FieldTable::default());
+    connection.answer("declare an exchange", declared).await?;
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    let bound = channel.queue_bind(short(&queue.name)?, short(name)?, ShortString::default(), options, arguments);
+    answer(connection, queue, "bind a queue", bound).await
 }
 
 async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<ShortString, Error> {
@@ -47,7 +61,8 @@ async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> R
         auto_delete: queue.exclusive,
         ..QueueDeclareOptions::default()
     };
-    let declared = channel.queue_declare(short(&queue.name)?, options, arguments(queue));
+    let arguments = properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))?;
+    let declared = channel.queue_declare(short(&queue.name)?, options, arguments);
     Ok(answer(connection, queue, "declare a queue", declared).await?.name().clone())
 }
 
@@ -69,19 +84,4 @@ pub(super) async fn answer<T>(
 /// The broker closed the channel over what was asked, not the connection.
 fn concerns_channel(why: &lapin::Error) -> bool {
     matches!(why.kind(), ErrorKind::ProtocolError(_)) && why.is_amqp_soft_error()
-}
-
-fn arguments(queue: &Queue) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in &queue.arguments {
-        let value = match value {
-            Argument::Number(number) => AMQPValue::LongLongInt(*number),
-            Argument::Word(word) => AMQPValue::LongString(LongString::from(word.as_str())),
-            Argument::Flag(flag) => AMQPValue::Boolean(*flag),
-        };
-        if let Ok(name) = ShortString::try_new(*name) {
-            table.insert(name, value);
-        }
-    }
-    table
 }

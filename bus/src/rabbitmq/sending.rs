@@ -70,6 +70,7 @@ type Publishing = Pin<Box<dyn Future<Output = Confirmed> + Send>>;
 pub(super) struct Sending {
     live: Live,
     channel: Channel,
+    topology: Topology,
     exchange: String,
     ambient: Arc<dyn Ambient>,
     publishing: FuturesUnordered<Publishing>,
@@ -105,6 +106,7 @@ impl Sending {
             live,
             channel,
             exchange: topology.events_exchange(),
+            topology: topology.clone(),
             ambient,
             publishing: FuturesUnordered::new(),
             unconfirmed: HashMap::new(),
@@ -153,6 +155,7 @@ impl Sending {
         let (exchange, key, mandatory) = match &message.to {
             Address::Topic(key) => (short(&self.exchange)?, short(key.as_str())?, message.mandatory),
             Address::Queue(name) => (ShortString::default(), short(name)?, true),
+            Address::Later { queue, after } => (short(&self.topology.retry(*after).name)?, short(queue)?, true),
         };
         if message.body.len() > MAX_BODY {
             let what = format!("a message for {}", message.destination());
@@ -289,6 +292,6 @@ async fn publish(
 fn destination(to: &Address) -> String {
     match to {
         Address::Topic(key) => key.to_string(),
-        Address::Queue(name) => name.clone(),
+        Address::Queue(name) | Address::Later { queue: name, .. } => name.clone(),
     }
 }

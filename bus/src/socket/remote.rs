@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::wire::{Answer, Request, Unreadable, VERSION, frame, frames};
-use crate::{Broker, Confirm, Consumer, Delivery, Error, Message, Outcome, Queue, Settle, Topology, consumer};
+use crate::{Broker, Confirm, Consumer, Delivery, Error, Lock, Message, Outcome, Queue, Settle, Topology, consumer};
 
 /// Messages that are not yet confirmed; further ones wait.
 const UNCONFIRMED: u32 = 1_000;
@@ -296,6 +296,18 @@ impl Broker for Remote {
         let consumer = self.expect_deliveries(consumer.unwrap_or_default(), prefetch);
         self.answered(answer).await?;
         Ok(consumer)
+    }
+
+    async fn depth(&self, _queue: &str) -> Result<Option<u64>, Error> {
+        Err(Error::NotFromOutside("a queue's depth"))
+    }
+
+    async fn read_stream(&self, _stream: Queue) -> Result<Vec<Bytes>, Error> {
+        Err(Error::NotFromOutside("a stream"))
+    }
+
+    async fn lock(&self, _name: &str) -> Result<Lock, Error> {
+        Err(Error::NotFromOutside("a lock"))
     }
 
     async fn close(&self) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::topology::argument_name;
-use crate::{Address, Argument, Error, Outcome, Properties, Queue};
+use crate::{Address, Argument, Delay, Error, Outcome, Properties, Queue};
 
 /// A frame without its length, at most: 1 MiB.
 pub(super) const MAX_FRAME: usize = 1024 * 1024;
@@ -87,6 +87,7 @@ pub(super) enum Answer {
 pub(super) enum To {
     Topic(String),
     Queue(String),
+    Later { queue: String, after: Delay },
 }
 
 impl From<&Address> for To {
@@ -94,6 +95,7 @@ impl From<&Address> for To {
         match address {
             Address::Topic(key) => To::Topic(key.to_string()),
             Address::Queue(name) => To::Queue(name.clone()),
+            Address::Later { queue, after } => To::Later { queue: queue.clone(), after: *after },
         }
     }
 }
@@ -103,6 +105,7 @@ impl To {
         match self {
             To::Topic(key) => Ok(Address::Topic(RoutingKey::parse(&key).map_err(|why| format!("{key:?}: {why}"))?)),
             To::Queue(name) => Ok(Address::Queue(name)),
+            To::Later { queue, after } => Ok(Address::Later { queue, after }),
         }
     }
 }
@@ -111,6 +114,7 @@ impl To {
 pub(super) struct AskedQueue {
     name: String,
     bindings: Vec<String>,
+    fanout: Option<String>,
     exclusive: bool,
     arguments: Vec<(String, Argument)>,
 }
@@ -120,6 +124,7 @@ impl From<&Queue> for AskedQueue {
         AskedQueue {
             name: queue.name.clone(),
             bindings: queue.bindings.iter().map(Pattern::to_string).collect(),
+            fanout: queue.fanout.clone(),
             exclusive: queue.exclusive,
             arguments: queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         }
@@ -136,6 +141,7 @@ impl AskedQueue {
         Ok(Queue {
             name: self.name,
             bindings: self.bindings.into_iter().map(pattern).collect::<Result<_, _>>()?,
+            fanout: self.fanout,
             exclusive: self.exclusive,
             arguments: self.arguments.into_iter().map(argument).collect::<Result<_, _>>()?,
         })
@@ -165,7 +171,7 @@ impl From<Error> for Trouble {
             Error::Queue { queue, why } => Trouble::Queue { queue, why },
             Error::TooLarge { what, bytes, limit } => Trouble::TooLarge { what, bytes, limit },
             Error::Closed => Trouble::Closed,
-            other @ (Error::Url(_) | Error::TimedOut { .. } | Error::NotRunning { .. }) => {
+            other @ (Error::Url(_) | Error::TimedOut { .. } | Error::NotRunning { .. } | Error::NotFromOutside(_)) => {
                 Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bus::{Address, Broker, Error, Message, Properties};
+use bus::{Address, Argument, Broker, Error, Message, Properties};
 use bytes::Bytes;
 use protocol::{ChatKind, RoutingKey};
 use tokio::time::{Instant, timeout};
@@ -233,6 +233,13 @@ pub async fn properties_and_any_body_survive(broker: &dyn Broker) {
         correlation_id: text("another"),
         reply_to: text("some.queue"),
         app_id: text("ünïcode"),
+        published_at: Some(protocol::Timestamp::from_millis(1_600_000_000_000)),
+        headers: [
+            ("x-number".to_owned(), Argument::Number(-7)),
+            ("x-word".to_owned(), Argument::from("ünïcode")),
+            ("x-flag".to_owned(), Argument::Flag(true)),
+        ]
+        .into(),
     };
     let bodies =
         [Bytes::from_static(b"{}"), Bytes::new(), Bytes::from_static(b"\0\xff\n{"), vec![b'x'; 300_000].into()];
@@ -240,7 +247,9 @@ pub async fn properties_and_any_body_survive(broker: &dyn Broker) {
         for body in &bodies {
             let to = Address::Topic(RoutingKey::parse("a.b").unwrap());
             publish(broker, Message { to, mandatory: false, properties: properties.clone(), body: body.clone() }).await;
-            let delivery = next(&mut consumer).await;
+            let mut delivery = next(&mut consumer).await;
+            // left out, it may be filled in
+            delivery.properties.published_at = properties.published_at.and(delivery.properties.published_at);
             assert_eq!((&*delivery.key, &delivery.properties), ("a.b", &properties));
             assert!(delivery.body == *body, "{} bytes became {}", body.len(), delivery.body.len());
             delivery.acknowledge();

@@ -207,7 +207,7 @@ async fn replies_that_come_while_it_stops_are_left_for_the_next_start() {
     drop(server);
     let broker = world.broker.clone();
     world.result().await.unwrap();
-    assert_eq!(broker.inner.depth("pubbot.replies.irc.test"), 9);
+    assert_eq!(broker.inner.held("pubbot.replies.irc.test"), 9);
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,5 +285,5 @@ async fn nothing_is_said_after_the_goodbye_and_what_was_not_said_is_kept() {
     let broker = world.broker.clone();
     world.result().await.unwrap();
     assert!(said > 0);
-    assert_eq!(said + broker.inner.depth("pubbot.replies.irc.test"), 500);
+    assert_eq!(said + broker.inner.held("pubbot.replies.irc.test"), 500);
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Address, Broker, Confirm, Consumer, Embedded, Message, Properties, Queue, Topology};
+use bus::{Address, Broker, Confirm, Consumer, Embedded, Lock, Message, Properties, Queue, Topology};
 use protocol::Pattern;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::super::dial::{Dial, DialError, Socket};
@@ -128,12 +129,12 @@ impl World {
 
     /// How many answers are in the queue or on their way.
     pub fn unsaid(&self) -> usize {
-        self.broker.inner.depth(&self.broker.topology().replies_name("irc", "test"))
+        self.broker.inner.held(&self.broker.topology().replies_name("irc", "test"))
     }
 
     /// How many replies were buried.
     pub fn buried(&self) -> usize {
-        self.broker.inner.depth(&self.broker.topology().dead().name)
+        self.broker.inner.held(&self.broker.topology().dead().name)
     }
 
     /// Waits until everything in the reply queues is settled.
@@ -301,6 +302,18 @@ impl Broker for Shaky {
 
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, bus::Error> {
         if fails(&self.consume_failures) { Err(away()) } else { self.inner.consume(queue, prefetch).await }
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, bus::Error> {
+        self.inner.depth(queue).await
+    }
+
+    async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, bus::Error> {
+        self.inner.read_stream(stream).await
+    }
+
+    async fn lock(&self, name: &str) -> Result<Lock, bus::Error> {
+        self.inner.lock(name).await
     }
 
     async fn close(&self) {
