@@ -57,6 +57,11 @@ impl Lease {
         Lease { until: Arc::new(AtomicU64::new(u64::MAX)), lost: CancellationToken::new() }
     }
 
+    /// Nobody else can have it.
+    pub fn is_endless(&self) -> bool {
+        self.until.load(Ordering::Acquire) == u64::MAX
+    }
+
     /// Granted until so long after `since` (see [`boot_time`]).
     pub fn starting(since: Duration, lasts: Duration) -> Self {
         let lease = Lease { until: Arc::new(AtomicU64::new(0)), lost: CancellationToken::new() };

@@ -157,21 +157,26 @@ impl Output {
         stop: CancellationToken,
     ) -> Result<(), io::Error> {
         let printing = async {
-            let mut consumers = self.replies.consume().await;
+            let mut consumers = self.replies.consume(false).await;
             loop {
                 let mut deliveries = Vec::new();
                 next_deliveries(&mut consumers.answers, &mut consumers.notices, &mut deliveries).await;
-                let replies: Vec<ToSay> = deliveries.into_iter().filter_map(|it| self.replies.read(it)).collect();
+                let replies: Vec<ToSay> = deliveries.into_iter().filter_map(|it| self.read(it)).collect();
                 let text: String = replies.iter().map(|reply| printed(&reply.reply)).collect();
                 output.write_all(text.as_bytes()).await?;
                 output.flush().await?;
-                replies.into_iter().for_each(|reply| self.replies.done(reply));
+                replies.into_iter().for_each(|reply| self.replies.printed(reply));
             }
         };
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             failed = printing => failed,
         }
+    }
+
+    fn read(&mut self, delivery: bus::Delivery) -> Option<ToSay> {
+        let patience = self.replies.expiry.notices;
+        self.replies.read(delivery, patience)
     }
 }
 

@@ -8,6 +8,7 @@ mod address;
 pub mod console;
 pub mod irc;
 mod line_buffer;
+mod memory;
 mod outbox;
 mod replies;
 mod said;
@@ -15,6 +16,7 @@ mod secret;
 #[cfg(test)]
 mod testing;
 
+pub use replies::Expiry;
 pub use secret::Secret;
 
 /// Who publishes the connector's events: the AMQP `app_id`.

@@ -1,19 +1,41 @@
 //! The reply queues of a network: answers and notices. Declares them, consumes them, reads what comes and settles all
 //! that is not to be said: the malformed and the misdirected are buried; what was said or has expired is acknowledged.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, Consumer, Delivery, Error, Queue};
-use protocol::{Ambient, Reply, ReplyContext, check_destination, event_id};
+use bytes::Bytes;
+use protocol::{Ambient, Reply, ReplyContext, Timestamp, check_destination, event_id};
 use uuid::Uuid;
 
-use crate::said::Said;
+use crate::memory::Memory;
+use crate::said::Progress;
 
 /// How many replies of each queue may be unsettled here; those not yet written are delivered again after a crash.
 pub(crate) const PREFETCH: u16 = 64;
+/// At most so many lines are said for one event by one handler in one place.
+pub(crate) const MAX_LINES: u32 = 5;
 /// How long to wait until a broker that would not let us consume is asked again.
 const CONSUME_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Of so many answered events it is known how many lines were said for them.
+const ANSWERED: usize = 4_096;
+
+/// How old a reply may be, counted from its publication, until it is not said any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// An answer, which somebody waits for: 15 min unless set.
+    pub answers: Duration,
+    /// A notice, which nobody waits for: 1 h unless set.
+    pub notices: Duration,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Expiry { answers: Duration::from_secs(15 * 60), notices: Duration::from_secs(60 * 60) }
+    }
+}
 
 /// The reply queues of one network, and what was said of them.
 pub(crate) struct Replies {
@@ -22,7 +44,13 @@ pub(crate) struct Replies {
     network: String,
     answers: Queue,
     notices: Queue,
-    said: Said,
+    pub expiry: Expiry,
+    pub memory: Memory,
+    /// The replies that are being said, with what was delivered of the same ones meanwhile.
+    in_hand: HashMap<Uuid, Vec<Delivery>>,
+    /// Those that were said and wait to be remembered.
+    said: HashMap<Uuid, ToSay>,
+    allowance: Allowance,
 }
 
 /// Both queues, being consumed. Dropped, it gives back what is unsettled.
@@ -31,11 +59,17 @@ pub(crate) struct Consumers {
     pub answers: Consumer,
     /// What nobody waits for.
     pub notices: Consumer,
+    /// What others wrote down of what they said, if that was asked for.
+    pub records: Vec<Bytes>,
 }
 
 /// A reply that is to be said, and its delivery, to be settled after that.
 pub(crate) struct ToSay {
     pub reply: Reply,
+    /// How many of its lines were said before.
+    pub said: u32,
+    /// Not to be begun after this.
+    pub expires_at: Timestamp,
     delivery: Delivery,
 }
 
@@ -43,22 +77,38 @@ impl Replies {
     pub fn new(broker: Arc<dyn Broker>, ambient: Arc<dyn Ambient>, proto: &str, network: &str) -> Self {
         let topology = broker.topology();
         let (answers, notices) = (topology.replies(proto, network), topology.notices(proto, network));
-        Replies { broker, ambient, network: network.to_owned(), answers, notices, said: Said::default() }
+        let memory = Memory::new(broker.clone(), proto, network);
+        let (expiry, in_hand, said, allowance) = Default::default();
+        Replies {
+            broker,
+            ambient,
+            network: network.to_owned(),
+            answers,
+            notices,
+            expiry,
+            memory,
+            in_hand,
+            said,
+            allowance,
+        }
     }
 
-    /// Declares both queues, so that replies wait in them from now on.
+    /// Declares both queues, so that replies wait in them from now on, and the memory.
     pub async fn declare(&self) -> Result<(), Error> {
         self.broker.declare(self.answers.clone()).await?;
-        self.broker.declare(self.notices.clone()).await
+        self.broker.declare(self.notices.clone()).await?;
+        self.broker.declare(self.memory.stream().clone()).await
     }
 
-    /// Begins to consume both queues; asks again until the broker lets us.
-    pub fn consume(&self) -> impl Future<Output = Consumers> + Send + 'static {
+    /// Begins to consume both queues; asks again until the broker lets us. With `records`, reads first what others
+    /// wrote down.
+    pub fn consume(&self, records: bool) -> impl Future<Output = Consumers> + Send + 'static {
         let (broker, answers, notices) = (self.broker.clone(), self.answers.clone(), self.notices.clone());
+        let stream = records.then(|| self.memory.stream().clone());
         let network = self.network.clone();
         async move {
             loop {
-                match consume_both(&*broker, &answers, &notices).await {
+                match consume_both(&*broker, stream.as_ref(), &answers, &notices).await {
                     Ok(consumers) => return consumers,
                     Err(why) => tracing::warn!(network, %why, "replies can't be read; trying again"),
                 }
@@ -67,10 +117,19 @@ impl Replies {
         }
     }
 
-    /// Reads a delivery; settles it if it is not to be said.
-    pub fn read(&mut self, delivery: Delivery) -> Option<ToSay> {
-        match self.judge(&delivery) {
-            Ok(reply) => Some(ToSay { reply, delivery }),
+    /// Reads a delivery, which may be so old; settles it if it is not to be said.
+    pub fn read(&mut self, delivery: Delivery, patience: Duration) -> Option<ToSay> {
+        match self.judge(&delivery, patience) {
+            Ok((reply, said, expires_at)) => match self.in_hand.get_mut(&reply.id) {
+                Some(others) => {
+                    others.push(delivery);
+                    None
+                }
+                None => {
+                    self.in_hand.insert(reply.id, Vec::new());
+                    Some(ToSay { reply, said, expires_at, delivery })
+                }
+            },
             Err(Refusal::Pointless(why)) => {
                 tracing::info!(network = self.network, message_id = delivery.properties.message_id, "not said: {why}");
                 delivery.acknowledge();
@@ -84,31 +143,80 @@ impl Replies {
         }
     }
 
-    /// It was said.
-    pub fn done(&mut self, said: ToSay) {
-        said.delivery.acknowledge();
+    /// How many lines may still be said for what this reply answers; it may say so many of its own, `lines`.
+    pub fn allow(&mut self, reply: &Reply, lines: u32) -> u32 {
+        self.allowance.take(reply, lines)
+    }
+
+    /// Whether it is too late to begin with it.
+    pub fn has_expired(&self, to_say: &ToSay) -> bool {
+        to_say.expires_at < self.ambient.now()
+    }
+
+    /// There is nothing to remember of it: it is acknowledged.
+    pub fn drop_unsaid(&mut self, to_say: ToSay, why: &str) {
+        tracing::info!(network = self.network, id = %to_say.reply.id, "not said: {why}");
+        self.acknowledge(to_say);
+    }
+
+    /// All of it was said: it is acknowledged once that is remembered.
+    pub fn said(&mut self, to_say: ToSay) {
+        self.said.insert(to_say.reply.id, to_say);
+    }
+
+    /// The memory is safe: what is whole in it is acknowledged.
+    pub fn remembered(&mut self) {
+        for id in self.memory.written() {
+            if let Some(to_say) = self.said.remove(&id) {
+                self.acknowledge(to_say);
+            }
+        }
+    }
+
+    /// It was printed, which needs no proof, and is remembered as long as this process lives.
+    pub fn printed(&mut self, to_say: ToSay) {
+        self.memory.note_here(to_say.reply.id, Progress::Whole);
+        self.acknowledge(to_say);
+    }
+
+    /// It was said; acknowledged at once.
+    pub fn acknowledge(&mut self, to_say: ToSay) {
+        self.in_hand.remove(&to_say.reply.id).into_iter().flatten().for_each(Delivery::acknowledge);
+        to_say.delivery.acknowledge();
+    }
+
+    /// The server would not have it: buried with the reason.
+    pub fn bury(&mut self, to_say: ToSay, why: &str) {
+        tracing::warn!(network = self.network, id = %to_say.reply.id, channel = to_say.reply.channel, "refused: {why}");
+        self.in_hand.remove(&to_say.reply.id).into_iter().flatten().for_each(Delivery::acknowledge);
+        to_say.delivery.bury();
     }
 
     /// It was not said, or not all of it: it is given back, to be said another time.
     pub fn give_back(&mut self, unsaid: ToSay) {
-        self.said.forget(unsaid.reply.id);
+        // one of them may have come with a connection that is gone, so all are given back
+        self.in_hand.remove(&unsaid.reply.id).into_iter().flatten().for_each(Delivery::requeue);
         unsaid.delivery.requeue();
     }
 
-    fn judge(&mut self, delivery: &Delivery) -> Result<Reply, Refusal> {
+    fn judge(&mut self, delivery: &Delivery, patience: Duration) -> Result<(Reply, u32, Timestamp), Refusal> {
         let reply =
             Reply::read(&delivery.body, self.context(delivery)).map_err(|why| Refusal::Wrong(why.to_string()))?;
         if reply.network != self.network {
             return Err(Refusal::Wrong(format!("a reply for the network {:?}", reply.network)));
         }
         check_destination(&reply.channel).map_err(|why| Refusal::Wrong(why.to_string()))?;
-        if reply.expires_at.is_some_and(|at| at < self.ambient.now()) {
+        let Progress::Lines(said) = self.memory.progress(reply.id) else {
+            return Err(Refusal::Pointless("it was said before"));
+        };
+        let now = self.ambient.now();
+        let published_at = delivery.properties.published_at.unwrap_or(now);
+        let expires_at = reply.expires_at.unwrap_or_else(|| published_at.plus(patience));
+        // what was begun is brought to its end
+        if expires_at < now && said == 0 {
             return Err(Refusal::Pointless("it has expired"));
         }
-        if !self.said.begin(reply.id) {
-            return Err(Refusal::Pointless("it was said before"));
-        }
-        Ok(reply)
+        Ok((reply, said, expires_at))
     }
 
     fn context<'a>(&'a self, delivery: &'a Delivery) -> ReplyContext<'a> {
@@ -124,10 +232,19 @@ impl Replies {
     }
 }
 
-async fn consume_both(broker: &dyn Broker, answers: &Queue, notices: &Queue) -> Result<Consumers, Error> {
+async fn consume_both(
+    broker: &dyn Broker,
+    stream: Option<&Queue>,
+    answers: &Queue,
+    notices: &Queue,
+) -> Result<Consumers, Error> {
+    let records = match stream {
+        Some(stream) => broker.read_stream(stream.clone()).await?,
+        None => Vec::new(),
+    };
     let answers = broker.consume(answers.clone(), PREFETCH).await?;
     let notices = broker.consume(notices.clone(), PREFETCH).await?;
-    Ok(Consumers { answers, notices })
+    Ok(Consumers { answers, notices, records })
 }
 
 /// Why a reply is not said.
@@ -136,4 +253,77 @@ enum Refusal {
     Pointless(&'static str),
     /// It should never have come.
     Wrong(String),
+}
+
+/// How many lines were said for each of the last events: what one handler answers to one of them in one place may have
+/// few lines, however many replies it makes of them.
+#[derive(Default)]
+struct Allowance {
+    answered: HashMap<Answered, Vec<(Uuid, u32)>>,
+    order: VecDeque<Answered>,
+}
+
+/// An event, who answers it, and where.
+type Answered = (Uuid, String, String);
+
+impl Allowance {
+    /// Grants lines to a reply. One that comes again gets what it got before.
+    fn take(&mut self, reply: &Reply, lines: u32) -> u32 {
+        let Some(event) = reply.in_reply_to else { return lines.min(MAX_LINES) };
+        let answered = (event, reply.handler.clone().unwrap_or_default(), reply.channel.clone());
+        if !self.answered.contains_key(&answered) {
+            self.order.push_back(answered.clone());
+            if self.order.len() > ANSWERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.answered.remove(&oldest);
+            }
+        }
+        let granted = self.answered.entry(answered).or_default();
+        if let Some((_, before)) = granted.iter().find(|(id, _)| *id == reply.id) {
+            return *before;
+        }
+        let left = MAX_LINES.saturating_sub(granted.iter().map(|(_, lines)| lines).sum());
+        let lines = lines.min(left);
+        // those that get nothing are not kept: there could be any number of them
+        if lines > 0 {
+            granted.push((reply.id, lines));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(id: u128, event: Option<u128>) -> Reply {
+        let event = event.map(Uuid::from_u128);
+        let body =
+            serde_json::json!({"id": Uuid::from_u128(id), "in_reply_to": event, "channel": "#a", "content": "x"});
+        Reply::read(body.to_string().as_bytes(), ReplyContext::default()).unwrap()
+    }
+
+    #[test]
+    fn one_answer_gets_five_lines_however_many_replies_it_is_made_of() {
+        let mut allowance = Allowance::default();
+        assert_eq!(allowance.take(&reply(1, Some(7)), 3), 3);
+        assert_eq!(allowance.take(&reply(2, Some(7)), 10_000), 2);
+        assert_eq!(allowance.take(&reply(3, Some(7)), 1), 0);
+        // delivered again, it gets the same
+        assert_eq!(allowance.take(&reply(1, Some(7)), 3), 3);
+        assert_eq!(allowance.take(&reply(4, Some(8)), 10), 5);
+        assert_eq!(allowance.take(&reply(5, None), 10), 5);
+        assert_eq!(allowance.take(&reply(6, None), 10), 5);
+    }
+
+    #[test]
+    fn only_the_last_events_are_known() {
+        let mut allowance = Allowance::default();
+        for event in 0..=ANSWERED as u128 {
+            allowance.take(&reply(event, Some(event)), 5);
+        }
+        assert_eq!(allowance.answered.len(), ANSWERED);
+        assert_eq!(allowance.take(&reply(99_999, Some(0)), 5), 5);
+    }
 }

@@ -1,43 +1,101 @@
-//! Which replies were said: what is delivered twice is said once.
+//! Which replies were said, and how much of them: what is delivered twice is said once, and what was cut off goes on
+//! where it ended.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// How many ids are remembered: at 50 lines/s the last 20 minutes, in about 4 MB.
+/// How many replies are remembered: at 50 a second the last 20 minutes, in about 6 MB.
 const REMEMBERED: usize = 65_536;
 
-/// The ids of the last replies said, and of those being said.
+/// How much of a reply was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    /// So many of its lines, from the first on.
+    Lines(u32),
+    /// All there is to say.
+    Whole,
+}
+
+/// The last replies said.
 #[derive(Default)]
 pub(crate) struct Said {
-    ids: HashSet<Uuid>,
+    known: HashMap<Uuid, Progress>,
     order: VecDeque<Uuid>,
 }
 
 impl Said {
-    /// Notes an id; false if it is known already.
-    pub fn begin(&mut self, id: Uuid) -> bool {
-        let new = self.ids.insert(id);
-        if new {
-            self.order.push_back(id);
-            self.drop_oldest();
-        }
-        new
+    /// How much of it was said.
+    pub fn progress(&self, id: Uuid) -> Progress {
+        self.known.get(&id).copied().unwrap_or(Progress::Lines(0))
     }
 
-    /// It was not said after all.
-    pub fn forget(&mut self, id: Uuid) {
-        if self.ids.remove(&id) {
-            self.order.retain(|known| *known != id);
+    /// So much of it was said; less than before changes nothing.
+    pub fn note(&mut self, id: Uuid, progress: Progress) {
+        match self.known.get_mut(&id) {
+            Some(known) => *known = progress.max(*known),
+            None => {
+                self.known.insert(id, progress);
+                self.order.push_back(id);
+                self.drop_oldest();
+            }
         }
     }
 
     fn drop_oldest(&mut self) {
         while self.order.len() > REMEMBERED {
             if let Some(oldest) = self.order.pop_front() {
-                self.ids.remove(&oldest);
+                self.known.remove(&oldest);
             }
         }
+    }
+}
+
+/// What one message on the stream of what was said tells.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Replies, or the beginnings of replies, that the server took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Entry>,
+    /// Of all answers to an event, the one that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// A reply that was said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    id: Uuid,
+    /// How many of its lines; without it the whole reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lines: Option<u32>,
+}
+
+/// Whose answer to an event is said, where only the best one is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    /// The event.
+    pub event: Uuid,
+    /// The handler whose answer it is.
+    pub handler: String,
+}
+
+impl Entry {
+    pub fn new(id: Uuid, progress: Progress) -> Self {
+        let lines = match progress {
+            Progress::Lines(lines) => Some(lines),
+            Progress::Whole => None,
+        };
+        Entry { id, lines }
+    }
+
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.lines.map_or(Progress::Whole, Progress::Lines)
     }
 }
 
@@ -46,22 +104,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_begins_once_until_it_is_forgotten() {
-        let mut said = Said::default();
-        assert!(said.begin(Uuid::from_u128(1)));
-        assert!(!said.begin(Uuid::from_u128(1)));
-        said.forget(Uuid::from_u128(1));
-        assert!(said.begin(Uuid::from_u128(1)));
+    fn progress_only_grows() {
+        let (mut said, id) = (Said::default(), Uuid::from_u128(1));
+        assert_eq!(said.progress(id), Progress::Lines(0));
+        for (noted, known) in [(3, 3), (2, 3), (4, 4)] {
+            said.note(id, Progress::Lines(noted));
+            assert_eq!(said.progress(id), Progress::Lines(known));
+        }
+        said.note(id, Progress::Whole);
+        said.note(id, Progress::Lines(9));
+        assert_eq!(said.progress(id), Progress::Whole);
     }
 
     #[test]
-    fn only_the_last_ids_are_remembered() {
+    fn only_the_last_replies_are_remembered() {
         let mut said = Said::default();
         for n in 0..=REMEMBERED as u128 {
-            assert!(said.begin(Uuid::from_u128(n)));
+            said.note(Uuid::from_u128(n), Progress::Whole);
         }
-        assert_eq!(said.ids.len(), REMEMBERED);
-        assert!(said.begin(Uuid::from_u128(0)));
-        assert!(!said.begin(Uuid::from_u128(REMEMBERED as u128)));
+        assert_eq!(said.known.len(), REMEMBERED);
+        assert_eq!(said.progress(Uuid::from_u128(0)), Progress::Lines(0));
+        assert_eq!(said.progress(Uuid::from_u128(REMEMBERED as u128)), Progress::Whole);
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let said =
+            vec![Entry::new(Uuid::from_u128(1), Progress::Lines(2)), Entry::new(Uuid::from_u128(2), Progress::Whole)];
+        let written = serde_json::to_string(&Record { said, ..Record::default() }).unwrap();
+        let read: Record = serde_json::from_str(&written).unwrap();
+        let read: Vec<_> = read.said.iter().map(|entry| (entry.id().as_u128(), entry.progress())).collect();
+        assert_eq!(read, [(1, Progress::Lines(2)), (2, Progress::Whole)]);
     }
 }

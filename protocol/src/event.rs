@@ -198,6 +198,24 @@ pub struct Member {
     pub prefix: String,
 }
 
+/// Body of `connection.<proto>.<network>.up` and `.down`: the connector gained or lost a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// UUIDv7: unique, and sorts by time.
+    pub id: Uuid,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The network's name as configured.
+    pub network: String,
+    /// The bot's nick there.
+    pub nick: String,
+    /// The session that began or ended.
+    pub session: Uuid,
+    /// Why it ended; null when it began.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 /// Body of `music.track`: a player began a track. (`music.stop` needs no field.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MusicTrack {

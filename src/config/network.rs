@@ -2,9 +2,10 @@
 //! that it is told at the start and not in a log at night.
 
 use std::fmt::Display;
+use std::time::Duration;
 
-use connector::Secret;
-use connector::irc::{Channel, Flood, Network};
+use connector::irc::{Channel, Flood, Network, UNPROVED};
+use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
 use super::address::{Address, IrcUrl, checked_key, is_channel};
@@ -13,7 +14,19 @@ use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 8] = ["url", "nick", "user", "realname", "password", "password_file", "channels", "flood"];
+pub const KEYS: [&str; 11] = [
+    "url",
+    "nick",
+    "user",
+    "realname",
+    "password",
+    "password_file",
+    "channels",
+    "flood",
+    "unproved",
+    "answers_expire",
+    "notices_expire",
+];
 
 /// The console's name: no IRC network can have it.
 pub const CONSOLE: &str = "console";
@@ -59,6 +72,8 @@ fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
         password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
         channels: channels(&mut section),
         flood: flood(&mut section),
+        unproved: unproved(&mut section),
+        expiry: expiry(&mut section),
         ..at(name, &Address { host: String::new(), port: 0, tls: true })
     };
     section.finish();
@@ -80,6 +95,9 @@ fn at(name: &str, address: &Address) -> Network {
         password: None,
         channels: Vec::new(),
         flood: Flood::default(),
+        unproved: UNPROVED,
+        expiry: Expiry::default(),
+        linger: Duration::ZERO,
     }
 }
 
@@ -190,6 +208,35 @@ fn checked_channel(section: &mut Section<'_>, what: &str, Found { value, origin 
     };
     section.complain(&origin, format!("{what}: {why}"));
     None
+}
+
+/// How many lines may be unproved: one at a time is slow and safe, more than a hundred would be a flood after a crash.
+fn unproved(section: &mut Section<'_>) -> usize {
+    let what = section.path("unproved");
+    match section.take("unproved").and_then(|node| section.written_out(node)) {
+        None => UNPROVED,
+        Some(Node { value: Value::Whole(lines @ 1..=100), .. }) => usize::try_from(lines).unwrap_or(UNPROVED),
+        Some(Node { origin, .. }) => {
+            section.complain(&origin, format!("{what}: expected a whole number of lines from 1 to 100"));
+            UNPROVED
+        }
+    }
+}
+
+fn expiry(section: &mut Section<'_>) -> Expiry {
+    let usual = Expiry::default();
+    Expiry {
+        answers: section.parsed("answers_expire", duration).unwrap_or(usual.answers),
+        notices: section.parsed("notices_expire", duration).unwrap_or(usual.notices),
+    }
+}
+
+/// A length of time as people write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        _ => Err(format!("{text:?} is no length of time: write \"90s\", \"15m\" or \"1h 30m\", at least 1s")),
+    }
 }
 
 const FLOOD: &str = "\"off\" (a server of your own), or { burst = 4, per_second = 0.5 }";

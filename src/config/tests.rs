@@ -270,3 +270,21 @@ fn networks_of_the_command_line_join_those_of_the_file() {
     assert_eq!(channels, ["#a", "#b"]);
     assert!(config.networks.iter().all(|network| network.nick == "robot"));
 }
+
+#[test]
+fn how_long_replies_may_wait_and_how_many_lines_may_be_unproved_is_checked() {
+    let network = |lines: &str| load(&format!("[networks.n]\nurl = 'irc://h'\n{lines}"), &[]);
+    let config = network("answers_expire = '90s'\nnotices_expire = '1h 30m'\nunproved = 1").unwrap();
+    let network_of = &config.networks[0];
+    assert_eq!((network_of.expiry.answers.as_secs(), network_of.expiry.notices.as_secs()), (90, 5400));
+    assert_eq!(network_of.unproved, 1);
+    for (wrong, told) in [
+        ("answers_expire = 'soon'", "networks.n.answers_expire: \"soon\" is no length of time"),
+        ("notices_expire = '0s'", "networks.n.notices_expire: \"0s\" is no length of time"),
+        ("unproved = 0", "networks.n.unproved: expected a whole number of lines from 1 to 100"),
+        ("unproved = 'many'", "networks.n.unproved: expected a whole number of lines from 1 to 100"),
+    ] {
+        let report = network(wrong).unwrap_err();
+        assert!(report.contains(told), "{report}");
+    }
+}

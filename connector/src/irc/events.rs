@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use irc_proto::{Command, Message, Prefix};
 use protocol::{
-    Ambient, Chat, ChatKind, Event, Head, Invite, Join, Leave, LeaveKind, Member, Names, Nick, RoutingKey, Topic,
-    event_id,
+    Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Names, Nick, RoutingKey,
+    Topic, event_id,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::PROTO;
 use super::channels::Channels;
 use super::identity::Identity;
 use super::isupport::Isupport;
@@ -74,6 +75,20 @@ impl<'a> Events<'a> {
             Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(&from), channel),
             _ => {}
         }
+    }
+
+    /// The network was gained (`up`) or lost (`down`, and why).
+    pub fn connection(&mut self, view: &View, what: &str, reason: Option<&impl ToString>) {
+        let Ok(key) = RoutingKey::parse(&format!("connection.{PROTO}.{}.{what}", self.network)) else { return };
+        let connection = Connection {
+            id: event_id(&*self.ambient),
+            at: self.ambient.now(),
+            network: self.network.clone(),
+            nick: view.me.nick.clone(),
+            session: self.session,
+            reason: reason.map(ToString::to_string),
+        };
+        self.publish(key, connection.id, &connection);
     }
 
     /// The names of a channel are complete.

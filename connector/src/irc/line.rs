@@ -52,6 +52,20 @@ impl Line {
         Line::new("CAP", &["LS", "302"], None)
     }
 
+    /// Asks for capabilities, separated by spaces.
+    pub fn request(capabilities: &str) -> Self {
+        Line::new("CAP", &["REQ"], Some(&[capabilities]))
+    }
+
+    pub fn capabilities_end() -> Self {
+        Line::new("CAP", &["END"], None)
+    }
+
+    /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
+    pub fn labelled(&self, label: u64) -> Self {
+        Line([format!("@label={label} ").as_bytes(), &self.0].concat())
+    }
+
     /// Says a text somewhere.
     pub fn say(kind: ReplyKind, target: &str, text: &str) -> Self {
         match kind {

@@ -5,6 +5,7 @@
 //! never waits for the broker: its events go to the outbox. The speaker alone waits for replies.
 
 mod backoff;
+mod capabilities;
 mod casemap;
 mod channels;
 mod dial;
@@ -13,7 +14,9 @@ mod flood;
 mod framing;
 mod identity;
 mod isupport;
+mod labels;
 mod line;
+mod proof;
 mod reach;
 mod registration;
 mod session;
@@ -21,6 +24,7 @@ mod speaker;
 mod split;
 #[cfg(test)]
 mod tests;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +40,12 @@ pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
 pub use self::reach::{Reached, Unreachable, reach};
-use self::session::{Ended, Session};
+use self::session::{Ended, NickFence, Session};
 use self::speaker::Speaker;
-use crate::Secret;
+use self::voice::{Grant, Voice};
 use crate::outbox::Outbox;
 use crate::replies::Replies;
+use crate::{Expiry, Secret};
 
 /// This network's protocol, in routing keys and names of queues.
 const PROTO: &str = "irc";
@@ -74,7 +79,17 @@ pub struct Network {
     pub channels: Vec<Channel>,
     /// How fast to speak.
     pub flood: Flood,
+    /// How old a reply may be that is said.
+    pub expiry: Expiry,
+    /// How many lines may be written of which the server has not yet proved that it took them, 1 at least: so many may
+    /// be said twice when this process is killed.
+    pub unproved: usize,
+    /// How long to go on with what is to be said once told to stop.
+    pub linger: Duration,
 }
+
+/// The usual number of lines that may be unproved.
+pub const UNPROVED: usize = 4;
 
 /// A channel to be in.
 #[derive(Clone, Debug)]
@@ -85,7 +100,9 @@ pub struct Channel {
     pub key: Option<Secret>,
 }
 
-/// Stays connected to a network until `stop`: then says QUIT, lets the last events reach the broker, and returns.
+/// Speaks for the bot on a network until `stop`: waits until it is the only one that does, stays connected, and goes
+/// on as a standby if another takes over. In the end it says QUIT, gives the network free for another, lets the last
+/// events reach the broker, and returns.
 ///
 /// # Errors
 /// When the broker refuses the network's reply queues. A broker that is away is waited for.
@@ -106,29 +123,82 @@ struct Connector {
     ambient: Arc<dyn Ambient>,
     stop: CancellationToken,
     backoff: Backoff,
+    /// The grant under which a session of ours ended last.
+    spoke_under: Option<u64>,
 }
 
 impl Connector {
     fn new(network: Network, broker: Arc<dyn Broker>, ambient: Arc<dyn Ambient>, stop: CancellationToken) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        Connector { network: Arc::new(network), broker, ambient, stop, backoff }
+        Connector { network: Arc::new(network), broker, ambient, stop, backoff, spoke_under: None }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
-        let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let mut replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        replies.expiry = self.network.expiry;
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
         let reply_to = self.broker.topology().replies_name(PROTO, &self.network.name);
         let mut outbox = Outbox::open(self.broker.clone(), &self.network.name, reply_to);
-        let mut speaker = Speaker::new(replies, self.network.clone());
-        while let Some(socket) = self.dial(&dialer).await {
-            speaker = self.converse(socket, speaker, &mut outbox).await;
+        let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
+        let mut speaker = Speaker::new(replies, self.network.clone(), voice.permission());
+        let stop = self.stop.clone();
+        while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
+            speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
         }
+        // first of all: another one waits for it
+        drop(voice);
         if let Err(events) = outbox.close(SETTLE_WITHIN).await {
             tracing::error!(network = self.network.name, events, "stopped before the broker confirmed all events");
         }
         Ok(())
+    }
+
+    /// Stays connected until stopped, or until somebody else speaks for the bot. Gives the speaker back.
+    async fn hold(
+        &mut self,
+        dialer: &impl Dial,
+        voice: &mut Voice,
+        mut grant: Grant,
+        mut speaker: Speaker,
+        outbox: &mut Outbox,
+    ) -> Speaker {
+        let leave = self.stop.child_token();
+        while let Some(socket) = self.dial(dialer, voice).await {
+            let fence = self.fence(&grant);
+            speaker = {
+                let conversing = self.converse(socket, speaker, outbox, fence, &leave);
+                tokio::pin!(conversing);
+                tokio::select! {
+                    speaker = &mut conversing => speaker,
+                    () = voice.taken() => {
+                        leave.cancel();
+                        conversing.await
+                    }
+                }
+            };
+            if leave.is_cancelled() {
+                break;
+            }
+            // the lock may have been lost meanwhile, and got back
+            let Some(now) = self.stop.run_until_cancelled(voice.granted()).await else { break };
+            self.spoke_under = Some(now.number).filter(|number| *number == grant.number);
+            grant = now;
+        }
+        if leave.is_cancelled() && !self.stop.is_cancelled() {
+            self.spoke_under = None;
+            tracing::warn!(network = self.network.name, "another connector speaks on this network now: standing by");
+        }
+        speaker
+    }
+
+    /// Whether the nick must keep us silent if it is not our own. Not so where nobody else can have the lock, and while
+    /// it was ours without a break since our own last session ended: then the nick is held by that session's ghost,
+    /// which can't speak, or by a stranger.
+    fn fence(&self, grant: &Grant) -> NickFence {
+        let unbroken = self.spoke_under == Some(grant.number);
+        if unbroken || grant.lease.is_endless() { NickFence::Down } else { NickFence::Up }
     }
 
     /// Declares the reply queues; waits for a broker that is away. `None` when stopped meanwhile.
@@ -149,28 +219,44 @@ impl Connector {
         }
     }
 
-    /// Dials until the server answers; `None` when stopped.
-    async fn dial(&mut self, dialer: &impl Dial) -> Option<Socket> {
-        while !self.stop.is_cancelled() {
-            let dialed = tokio::select! {
-                () = self.stop.cancelled() => return None,
-                dialed = dialer.dial() => dialed,
-            };
-            match dialed {
-                Ok(socket) => return Some(socket),
-                Err(why) => self.pause(&why).await,
-            }
+    /// Dials until the server answers; `None` when stopped, or when somebody else has the lock.
+    async fn dial(&mut self, dialer: &impl Dial, voice: &mut Voice) -> Option<Socket> {
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            () = voice.taken() => None,
+            socket = self.dial_patiently(dialer) => Some(socket),
         }
-        None
     }
 
-    /// One connection, from its first line to its last; pauses after it, unless stopped. Gives the speaker back.
-    async fn converse(&mut self, socket: Socket, speaker: Speaker, outbox: &mut Outbox) -> Speaker {
+    async fn dial_patiently(&mut self, dialer: &impl Dial) -> Socket {
+        loop {
+            match dialer.dial().await {
+                Ok(socket) => return socket,
+                Err(why) => self.pause(&why).await,
+            }
+            if self.stop.is_cancelled() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// One connection, from its first line to its last, or until `leave`; pauses after it, unless it is to leave. Gives
+    /// the speaker back.
+    async fn converse(
+        &mut self,
+        socket: Socket,
+        speaker: Speaker,
+        outbox: &mut Outbox,
+        fence: NickFence,
+        leave: &CancellationToken,
+    ) -> Speaker {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
-        let mut session = Session::new(self.network.clone(), self.ambient.clone(), orders, outbox);
-        let why = session.run(socket.reader, &self.stop, &hang_up).await;
+        let mut session = Session::new(self.network.clone(), self.ambient.clone(), orders, outbox, fence);
+        let why = session.run(socket.reader, leave, &hang_up).await;
         let lasted = session.registered_for();
         hang_up.cancel();
         let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));

@@ -95,6 +95,9 @@ mod tests {
             password: Some(Secret::new("sesame")),
             channels: Vec::new(),
             flood: Flood::default(),
+            expiry: crate::Expiry::default(),
+            unproved: crate::irc::UNPROVED,
+            linger: Duration::ZERO,
         };
         let serving = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irc_proto::{Command, Message, Response};
+use irc_proto::{Command, Message, Prefix, Response};
 use protocol::Ambient;
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
@@ -15,12 +15,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Network;
+use super::capabilities::Negotiation;
 use super::dial::Reader;
 use super::events::{Events, View};
 use super::framing::Framing;
+use super::labels::{Labelled, Labels};
 use super::line::Line;
+use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
-use super::speaker::Order;
+use super::speaker::{FINISH_WITHIN, Order, fence_number};
 use crate::outbox::Outbox;
 
 /// How long a registration may take, from the connection to `001`.
@@ -35,6 +38,11 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// How often the nick is asked for that somebody else has: at first, and after a minute.
+const REGAIN_EVERY: Duration = Duration::from_secs(2);
+const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
+/// From then on the nick is asked for less often.
+const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
 /// What our own PING asks to be sent back.
 const PING_TOKEN: &str = "pubbot";
 /// The parting words.
@@ -82,6 +90,27 @@ pub(super) struct Session<'a> {
     told_identity: usize,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
+    negotiation: Negotiation,
+    labels: Labels,
+    fence: NickFence,
+    /// When the nick is asked for next that we should have.
+    regain: Option<Instant>,
+    /// The channels were asked for.
+    joined: bool,
+    /// The nick allows to speak, which the speaker knows.
+    allowed: bool,
+    /// Another session shares our nick, which was said.
+    shared: bool,
+    linger: Duration,
+}
+
+/// Under which nick the bot may be in channels and speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NickFence {
+    /// Under its own alone: so the server itself refuses a second bot.
+    Up,
+    /// Under any like it: nobody else can be speaking for us.
+    Down,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -97,6 +126,7 @@ impl<'a> Session<'a> {
         ambient: Arc<dyn Ambient>,
         orders: mpsc::Sender<Order>,
         outbox: &'a mut Outbox,
+        fence: NickFence,
     ) -> Self {
         let now = Instant::now();
         Session {
@@ -110,6 +140,14 @@ impl<'a> Session<'a> {
             pinged: None,
             told_identity: 0,
             last_words: None,
+            negotiation: Negotiation::default(),
+            labels: Labels::default(),
+            fence,
+            regain: None,
+            joined: false,
+            allowed: false,
+            shared: false,
+            linger: network.linger,
             network,
         }
     }
@@ -121,6 +159,9 @@ impl<'a> Session<'a> {
             Err(ended) => ended,
         };
         self.orders = None;
+        if self.registered_for().is_some() || matches!(self.phase, Phase::Leaving { .. }) {
+            self.events.connection(&self.view, "down", Some(&ended));
+        }
         match (self.phase, ended) {
             (Phase::Leaving { .. }, _) => Ended::Stopped,
             (_, Ended::Reading(_) | Ended::Writing) if self.last_words.is_some() => {
@@ -144,6 +185,7 @@ impl<'a> Session<'a> {
         if let Some(password) = &network.password {
             self.send(Line::pass(password)).await?;
         }
+        self.send(Line::capabilities()).await?;
         self.ask_for_next_nick("").await?;
         self.send(Line::user(&network.user, &network.realname)).await
     }
@@ -162,6 +204,7 @@ impl<'a> Session<'a> {
                 // after reading: what the server said last tells more than that it doesn't listen any more
                 () = &mut hung_up, if !leaving => Err(Ended::Writing),
                 () = &mut alarm => self.check().await,
+                () = closed(&self.orders), if leaving => self.goodbye_is_said(),
             };
             if let Err(ended) = outcome {
                 return ended;
@@ -174,11 +217,18 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Has the speaker bring to an end what it has begun, and say goodbye; what is heard meanwhile is still heard.
     async fn say_goodbye(&mut self) -> Result<(), Ended> {
-        self.phase = Phase::Leaving { until: Instant::now() + GOODBYE_WITHIN };
-        self.order(Order::Leave(Line::quit(GOODBYE))).await?;
-        // with no more orders to come, the speaker gives back what it holds, and ends
+        let patience = if self.is_registering() { Duration::ZERO } else { self.linger + FINISH_WITHIN };
+        self.phase = Phase::Leaving { until: Instant::now() + patience + GOODBYE_WITHIN };
+        let linger = if patience.is_zero() { patience } else { self.linger };
+        self.order(Order::Leave { goodbye: Line::quit(GOODBYE), linger }).await
+    }
+
+    /// The speaker has written QUIT: the server may close the connection now.
+    fn goodbye_is_said(&mut self) -> Result<(), Ended> {
         self.orders = None;
+        self.phase = Phase::Leaving { until: Instant::now() + GOODBYE_WITHIN };
         Ok(())
     }
 
@@ -196,17 +246,88 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        let labelled = self.labels.see(&message);
+        if let Some(refusal) = refusal(&message, labelled) {
+            self.order(Order::Refused(refusal)).await?;
+        } else if let Labelled::End(label) = labelled {
+            self.order(Order::Proved(Proof::Label(label))).await?;
+        }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
+            Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
+            Command::CAP(_, subcommand, third, last) => {
+                let parameters: Vec<&str> = [third.as_deref(), last.as_deref()].into_iter().flatten().collect();
+                self.negotiate(subcommand.to_str(), &parameters).await
+            }
             Command::ERROR(why) => {
                 self.last_words = Some(why);
                 Ok(())
             }
             Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
+            Command::PRIVMSG(ref target, _) | Command::NOTICE(ref target, _) if self.is_ours(&message) => {
+                let target = target.clone();
+                self.echoed(&message, target, labelled).await
+            }
             _ => {
+                self.hear_ourselves(&message);
                 self.events.hear(message, &mut self.view);
+                self.nick_may_have_changed().await?;
                 self.tell_identity().await
             }
+        }
+    }
+
+    /// Something that we said, sent back to us.
+    async fn echoed(&mut self, message: &Message, target: String, labelled: Labelled) -> Result<(), Ended> {
+        if labelled == Labelled::No {
+            if self.negotiation.agreed().means() == Means::Fences {
+                // nobody asked for echoes: another session has said this
+                self.note_shared();
+            }
+            self.order(Order::Proved(Proof::Echo(target))).await?;
+        }
+        if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
+            self.view.me.seen(user, host);
+        }
+        self.tell_identity().await
+    }
+
+    async fn ponged(&mut self, token: &str) -> Result<(), Ended> {
+        match fence_number(token) {
+            Some(number) => self.order(Order::Proved(Proof::Fence(number))).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn negotiate(&mut self, subcommand: &str, parameters: &[&str]) -> Result<(), Ended> {
+        let before = self.negotiation.agreed();
+        if let Some(line) = self.negotiation.hear(subcommand, parameters) {
+            self.send(line).await?;
+        }
+        let agreed = self.negotiation.agreed();
+        if agreed == before { Ok(()) } else { self.order(Order::Capabilities(agreed)).await }
+    }
+
+    fn is_ours(&self, message: &Message) -> bool {
+        matches!(&message.prefix, Some(Prefix::Nickname(nick, ..)) if self.view.is_me(nick))
+    }
+
+    /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
+    fn hear_ourselves(&mut self, message: &Message) {
+        if matches!(message.command, Command::JOIN(..)) && !self.joined && self.is_ours(message) {
+            self.note_shared();
+        }
+    }
+
+    /// The server lets several sessions have one nick, so the nick keeps nobody silent.
+    fn note_shared(&mut self) {
+        if !std::mem::replace(&mut self.shared, true) {
+            tracing::warn!(
+                network = self.network.name,
+                nick = self.view.me.nick,
+                "another session has the same nick, and this server allows it: the nick keeps no second bot silent here; \
+                 the lock on the broker alone does"
+            );
         }
     }
 
@@ -240,6 +361,8 @@ impl<'a> Session<'a> {
             {
                 self.ask_for_next_nick(last).await
             }
+            // it is asked for again and again
+            Response::ERR_NICKNAMEINUSE | Response::ERR_UNAVAILRESOURCE if self.regain.is_some() => Ok(()),
             refusal if refusal.is_error() && refusal != Response::ERR_NOMOTD => {
                 self.refused(refusal, parameters);
                 Ok(())
@@ -259,11 +382,40 @@ impl<'a> Session<'a> {
         }
         self.view.me.welcomed(welcome);
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
+        self.events.connection(&self.view, "up", None::<&Ended>);
         self.tell_identity().await?;
-        for line in join_lines(&self.network.name, &self.network.channels) {
-            self.send(line).await?;
+        self.nick_may_have_changed().await
+    }
+
+    /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
+    async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
+        let Phase::Registered { since } = self.phase else { return Ok(()) };
+        let own = self.view.is_me(&self.network.nick);
+        let allowed = own || self.fence == NickFence::Down;
+        if own {
+            self.regain = None;
+        } else if self.regain.is_none() {
+            let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
+            let (nick, network) = (&self.network.nick, &self.network.name);
+            tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
+            self.regain = Some(Instant::now() + regain_pause(since));
         }
-        self.order(Order::Speak).await
+        if allowed && !self.joined {
+            self.joined = true;
+            for line in join_lines(&self.network.name, &self.network.channels) {
+                self.send(line).await?;
+            }
+        }
+        if std::mem::replace(&mut self.allowed, allowed) == allowed {
+            return Ok(());
+        }
+        self.order(if allowed { Order::Speak } else { Order::Hush }).await
+    }
+
+    /// Asks for the nick that we should have.
+    async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
+        self.regain = Some(Instant::now() + regain_pause(since));
+        self.send(Line::nick(&self.network.nick.clone())).await
     }
 
     /// Asks for the nick, or for the next one like it since the last was refused.
@@ -310,9 +462,11 @@ impl<'a> Session<'a> {
 
     async fn order(&mut self, order: Order) -> Result<(), Ended> {
         let Some(orders) = &self.orders else { return Ok(()) };
-        let within = if let Phase::Leaving { .. } = self.phase { GOODBYE_WITHIN } else { ORDER_WITHIN };
+        let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let within = if leaving { GOODBYE_WITHIN } else { ORDER_WITHIN };
         match timeout(within, orders.send(order)).await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) if leaving => self.goodbye_is_said(),
             Ok(Err(_)) | Err(_) => Err(Ended::Writing),
         }
     }
@@ -322,7 +476,10 @@ impl<'a> Session<'a> {
         match (self.phase, self.pinged) {
             (Phase::Registering { until } | Phase::Leaving { until }, _) => until,
             (Phase::Registered { .. }, Some(pinged)) => pinged + PONG_WITHIN,
-            (Phase::Registered { .. }, None) => self.last_heard + SILENCE,
+            (Phase::Registered { .. }, None) => {
+                let silence = self.last_heard + SILENCE;
+                self.regain.map_or(silence, |regain| regain.min(silence))
+            }
         }
     }
 
@@ -335,10 +492,66 @@ impl<'a> Session<'a> {
             (Phase::Registering { .. }, _) => Err(Ended::NotWelcomed),
             (Phase::Leaving { .. }, _) => Err(Ended::Stopped),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
+            (Phase::Registered { since }, None) if self.regain.is_some_and(|regain| regain <= Instant::now()) => {
+                self.ask_for_own_nick(since).await
+            }
             (Phase::Registered { .. }, None) => {
                 self.pinged = Some(Instant::now());
                 self.send(Line::ping(PING_TOKEN)).await
             }
         }
+    }
+}
+
+/// Waits until the speaker takes no more orders.
+async fn closed(orders: &Option<mpsc::Sender<Order>>) {
+    match orders {
+        Some(orders) => orders.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn regain_pause(since: Instant) -> Duration {
+    if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
+}
+
+/// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
+/// too many targets, a bad mask, not in the channel, not identified, silenced, ignored (RFC 2812, section 5.2, and the
+/// numerics of modern servers).
+const REFUSALS: [u16; 14] = [401, 403, 404, 407, 413, 414, 415, 442, 477, 486, 489, 492, 531, 716];
+
+/// The refusal of something that we said, if the message is one.
+fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
+    let (number, target, parameters) = match &message.command {
+        // the first parameter is our own nick
+        Command::Response(numeric, parameters) => {
+            (format!("{}", *numeric as u16), parameters.get(1)?, parameters.get(2..)?)
+        }
+        Command::Raw(number, parameters) if number.len() == 3 => {
+            (number.clone(), parameters.get(1)?, parameters.get(2..)?)
+        }
+        Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
+            let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
+            let (code, target) = (parameters.get(1)?, parameters.get(2)?);
+            return said.then(|| Refusal {
+                label: label(labelled),
+                target: target.clone(),
+                why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
+            });
+        }
+        _ => return None,
+    };
+    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number));
+    is_refusal.then(|| Refusal {
+        label: label(labelled),
+        target: target.clone(),
+        why: format!("{number} {}", parameters.join(" ")),
+    })
+}
+
+fn label(labelled: Labelled) -> Option<u64> {
+    match labelled {
+        Labelled::Part(label) | Labelled::End(label) => Some(label),
+        Labelled::No => None,
     }
 }

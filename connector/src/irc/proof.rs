@@ -1,0 +1,180 @@
+//! Lines that were written and not yet proved: whether the server took them is known from its answer to a label, from
+//! its echo, or from its PONG to a PING that was sent after them, since a server works through its input in order.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How a server proves that it took a line; what it can do is agreed upon at the beginning of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Means {
+    /// IRCv3 `labeled-response`: its answer carries the label of the line.
+    Labels,
+    /// IRCv3 `echo-message`: it sends the line back.
+    Echoes,
+    /// Neither: a PING behind the lines, and its PONG.
+    #[default]
+    Fences,
+}
+
+/// What the server said of a line, or of all lines before a fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It answered the PING with this number.
+    Fence(u64),
+    /// It took the line with this label.
+    Label(u64),
+    /// It sent back a line for this target.
+    Echo(String),
+}
+
+/// The server would not take a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The line's label, where lines have labels.
+    pub label: Option<u64>,
+    /// Where the line was to go.
+    pub target: String,
+    /// What the server said, its number first.
+    pub why: String,
+}
+
+/// A line that was written.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    /// The reply that it belongs to.
+    pub reply: Uuid,
+    /// How many of the reply's lines were written with it.
+    pub number: u32,
+    target: String,
+    label: Option<u64>,
+    fence: Option<u64>,
+    at: Instant,
+}
+
+/// The lines that were written and not yet proved, in order.
+#[derive(Default)]
+pub(super) struct Unproved {
+    lines: VecDeque<Written>,
+    last_label: u64,
+    last_fence: u64,
+}
+
+impl Unproved {
+    /// A line is being written. Its label, where lines have labels.
+    pub fn write(&mut self, reply: Uuid, number: u32, target: &str, means: Means) -> Option<u64> {
+        let label = (means == Means::Labels).then(|| {
+            self.last_label += 1;
+            self.last_label
+        });
+        let target = target.to_owned();
+        self.lines.push_back(Written { reply, number, target, label, fence: None, at: Instant::now() });
+        label
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether some belong to this reply.
+    pub fn has(&self, reply: Uuid) -> bool {
+        self.lines.iter().any(|line| line.reply == reply)
+    }
+
+    /// When the oldest line was written that no fence stands behind.
+    pub fn unfenced_since(&self) -> Option<Instant> {
+        self.lines.iter().find(|line| line.fence.is_none()).map(|line| line.at)
+    }
+
+    /// A fence is being written behind all lines: its number.
+    pub fn fence(&mut self) -> u64 {
+        self.last_fence += 1;
+        for line in self.lines.iter_mut().rev().take_while(|line| line.fence.is_none()) {
+            line.fence = Some(self.last_fence);
+        }
+        self.last_fence
+    }
+
+    /// The lines that this proves, which are taken out.
+    pub fn prove(&mut self, proof: &Proof) -> Vec<Written> {
+        match proof {
+            Proof::Fence(number) => {
+                let before = |line: &Written| line.fence.is_some_and(|fence| fence <= *number);
+                let proved = self.lines.iter().take_while(|line| before(line)).count();
+                self.lines.drain(..proved).collect()
+            }
+            Proof::Label(label) => self.take(|line| line.label == Some(*label)).into_iter().collect(),
+            Proof::Echo(target) => self.take(|line| same(&line.target, target)).into_iter().collect(),
+        }
+    }
+
+    /// The line that was refused, which is taken out: that of the label, else the oldest for the target.
+    pub fn refuse(&mut self, refusal: &Refusal) -> Option<Written> {
+        match refusal.label {
+            Some(label) => self.take(|line| line.label == Some(label)),
+            None => self.take(|line| same(&line.target, &refusal.target)),
+        }
+    }
+
+    fn take(&mut self, wanted: impl Fn(&Written) -> bool) -> Option<Written> {
+        let index = self.lines.iter().position(wanted)?;
+        self.lines.remove(index)
+    }
+}
+
+/// Servers repeat a target as it was written, perhaps in other letters' case.
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(lines: &[Written]) -> Vec<u32> {
+        lines.iter().map(|line| line.number).collect()
+    }
+
+    fn written(means: Means, targets: &[&str]) -> Unproved {
+        let mut unproved = Unproved::default();
+        for (number, target) in (1..).zip(targets) {
+            unproved.write(Uuid::nil(), number, target, means);
+        }
+        unproved
+    }
+
+    #[test]
+    fn a_fence_proves_all_lines_before_it_and_none_after_it() {
+        let mut unproved = written(Means::Fences, &["#a", "#b"]);
+        let first = unproved.fence();
+        unproved.write(Uuid::nil(), 3, "#a", Means::Fences);
+        let second = unproved.fence();
+        unproved.write(Uuid::nil(), 4, "#a", Means::Fences);
+        assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), [1, 2]);
+        assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), Vec::<u32>::new());
+        assert_eq!(numbers(&unproved.prove(&Proof::Fence(second))), [3]);
+        assert_eq!(unproved.len(), 1);
+        assert!(unproved.unfenced_since().is_some());
+    }
+
+    #[test]
+    fn a_label_proves_or_refuses_its_own_line() {
+        let mut unproved = written(Means::Labels, &["#a", "#a", "#a"]);
+        assert_eq!(numbers(&unproved.prove(&Proof::Label(2))), [2]);
+        let refusal = |label| Refusal { label: Some(label), target: "#a".into(), why: String::new() };
+        assert_eq!(unproved.refuse(&refusal(3)).unwrap().number, 3);
+        assert!(unproved.refuse(&refusal(2)).is_none());
+        assert_eq!(unproved.len(), 1);
+    }
+
+    #[test]
+    fn an_echo_or_a_refusal_is_about_the_oldest_line_for_its_target() {
+        let mut unproved = written(Means::Echoes, &["#a", "bob", "#A"]);
+        assert_eq!(numbers(&unproved.prove(&Proof::Echo("Bob".into()))), [2]);
+        let refusal = Refusal { label: None, target: "#a".into(), why: String::new() };
+        assert_eq!(unproved.refuse(&refusal).unwrap().number, 1);
+        assert_eq!(numbers(&unproved.prove(&Proof::Echo("#a".into()))), [3]);
+    }
+}

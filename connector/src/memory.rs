@@ -1,0 +1,125 @@
+//! What was said on a network, remembered on the broker: whoever speaks there next reads it first. A reply is
+//! acknowledged only when this memory is safe, so that nobody says again what was proved to be said.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bus::{Address, Broker, Error, Message, Properties, Queue};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use crate::APP_ID;
+use crate::said::{Chosen, Entry, Progress, Record, Said};
+
+/// The memory of one network, with what is not yet written down.
+pub(crate) struct Memory {
+    broker: Arc<dyn Broker>,
+    stream: Queue,
+    said: Said,
+    /// To be written next.
+    waiting: Vec<Entry>,
+    /// Being written.
+    writing: Vec<Entry>,
+    /// Which answers were chosen, the oldest first.
+    chosen: VecDeque<Chosen>,
+}
+
+/// How many choices are remembered.
+const CHOICES: usize = 4_096;
+
+impl Memory {
+    pub fn new(broker: Arc<dyn Broker>, proto: &str, network: &str) -> Self {
+        let stream = broker.topology().said(proto, network);
+        let (waiting, writing, chosen) = Default::default();
+        Memory { broker, stream, said: Said::default(), waiting, writing, chosen }
+    }
+
+    /// Where it is kept.
+    pub fn stream(&self) -> &Queue {
+        &self.stream
+    }
+
+    /// Learns what others wrote down. What can't be read is left out: it costs a repetition at worst.
+    pub fn learn(&mut self, records: &[Bytes]) {
+        for record in records {
+            match serde_json::from_slice::<Record>(record) {
+                Ok(record) => {
+                    record.said.iter().for_each(|entry| self.said.note(entry.id(), entry.progress()));
+                    record.chosen.into_iter().for_each(|chosen| self.note_choice(chosen));
+                }
+                Err(why) => tracing::warn!(stream = self.stream.name, %why, "a record of what was said is left out"),
+            }
+        }
+    }
+
+    /// How much of a reply was said.
+    pub fn progress(&self, id: Uuid) -> Progress {
+        self.said.progress(id)
+    }
+
+    /// So much of a reply was proved to be said; to be written down.
+    pub fn note(&mut self, id: Uuid, progress: Progress) {
+        self.said.note(id, progress);
+        self.waiting.push(Entry::new(id, progress));
+    }
+
+    /// So much of a reply was said, for this process alone to know.
+    pub fn note_here(&mut self, id: Uuid, progress: Progress) {
+        self.said.note(id, progress);
+    }
+
+    /// Whose answer to the event was chosen.
+    pub fn choice(&self, event: Uuid) -> Option<&str> {
+        self.chosen.iter().rev().find(|chosen| chosen.event == event).map(|chosen| chosen.handler.as_str())
+    }
+
+    /// Writes a choice down; it counts from now on in this process.
+    pub fn choose(&mut self, chosen: Chosen) -> BoxFuture<'static, Result<(), Error>> {
+        self.note_choice(chosen.clone());
+        self.publish(&Record { chosen: Some(chosen), ..Record::default() })
+    }
+
+    fn note_choice(&mut self, chosen: Chosen) {
+        self.chosen.push_back(chosen);
+        if self.chosen.len() > CHOICES {
+            self.chosen.pop_front();
+        }
+    }
+
+    /// How many lines are not yet written down.
+    pub fn unwritten(&self) -> usize {
+        self.waiting.len() + self.writing.len()
+    }
+
+    /// Begins to write down what waits, unless something is being written or nothing waits.
+    pub fn write(&mut self) -> Option<BoxFuture<'static, Result<(), Error>>> {
+        if self.waiting.is_empty() || !self.writing.is_empty() {
+            return None;
+        }
+        self.writing = std::mem::take(&mut self.waiting);
+        Some(self.publish(&Record { said: self.writing.clone(), ..Record::default() }))
+    }
+
+    /// What was being written is safe: the replies that are whole with it.
+    pub fn written(&mut self) -> Vec<Uuid> {
+        let written = std::mem::take(&mut self.writing).into_iter();
+        written.filter(|entry| entry.progress() == Progress::Whole).map(|entry| entry.id()).collect()
+    }
+
+    /// It could not be written, and waits again.
+    pub fn not_written(&mut self) {
+        let later = std::mem::replace(&mut self.waiting, std::mem::take(&mut self.writing));
+        self.waiting.extend(later);
+    }
+
+    fn publish(&self, record: &Record) -> BoxFuture<'static, Result<(), Error>> {
+        let broker = self.broker.clone();
+        let body = serde_json::to_vec(record).unwrap_or_default();
+        let properties =
+            Properties { kind: Some("said".to_owned()), app_id: Some(APP_ID.to_owned()), ..Properties::default() };
+        let message =
+            Message { to: Address::Queue(self.stream.name.clone()), mandatory: true, properties, body: body.into() };
+        Box::pin(async move { broker.publish(message).await.await })
+    }
+}
