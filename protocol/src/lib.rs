@@ -16,7 +16,7 @@ mod timestamp;
 
 pub use ambient::Ambient;
 pub use event::{
-    Chat, Event, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick, Say, Topic,
+    Chat, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick, Say, Topic,
 };
 pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
 pub use irc_text::IrcText;
