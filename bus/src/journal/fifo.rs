@@ -174,7 +174,16 @@ impl Journal {
         loop {
             let Some((path, salt, from, to, confirmed)) = self.next_range(cursor) else { return Ok(Vec::new()) };
             let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
-            File::open(path)?.read_exact_at(&mut bytes, from)?;
+            match File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, from)) {
+                Ok(()) => {}
+                Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                    // somebody removed or cut it: waiting would not bring it back
+                    tracing::error!(file = %path.display(), %why, "a file of a journal is lost");
+                    cursor.offset = to;
+                    continue;
+                }
+                Err(why) => return Err(why),
+            }
             cursor.offset = to;
             let bytes = Bytes::from(bytes);
             let entries = entries(&bytes, salt).filter(|entry| entry.number > confirmed).collect::<Vec<_>>();
@@ -182,6 +191,11 @@ impl Journal {
                 return Ok(entries);
             }
         }
+    }
+
+    /// There is something to read from this place on.
+    pub fn has_more(&self, cursor: &Cursor) -> bool {
+        self.next_range(&mut cursor.clone()).is_some()
     }
 
     /// What is to be read next; a file that is behind its end is left for the next one.

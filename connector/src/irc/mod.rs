@@ -25,7 +25,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Broker;
+use bus::{Broker, JournalSettings};
 use protocol::Ambient;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,8 @@ pub struct Channel {
     pub key: Option<Secret>,
 }
 
-/// Stays connected to a network until `stop`: then says QUIT, lets the last events reach the broker, and returns.
+/// Stays connected to a network until `stop`: then says QUIT, lets the last events reach the broker, and returns. Events
+/// go to the broker by way of the journal, if there is one; a broker in this process needs none.
 ///
 /// # Errors
 /// When the broker refuses the network's reply queues. A broker that is away is waited for.
@@ -93,10 +94,11 @@ pub async fn run(
     network: Network,
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
+    journal: Option<JournalSettings>,
     stop: CancellationToken,
 ) -> Result<(), bus::Error> {
     let dialer = Dialer::new(&network);
-    Connector::new(network, broker, ambient, stop).run(dialer).await
+    Connector::new(network, broker, ambient, journal, stop).run(dialer).await
 }
 
 /// Everything that outlives a connection.
@@ -104,14 +106,21 @@ struct Connector {
     network: Arc<Network>,
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
+    journal: Option<JournalSettings>,
     stop: CancellationToken,
     backoff: Backoff,
 }
 
 impl Connector {
-    fn new(network: Network, broker: Arc<dyn Broker>, ambient: Arc<dyn Ambient>, stop: CancellationToken) -> Self {
+    fn new(
+        network: Network,
+        broker: Arc<dyn Broker>,
+        ambient: Arc<dyn Ambient>,
+        journal: Option<JournalSettings>,
+        stop: CancellationToken,
+    ) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        Connector { network: Arc::new(network), broker, ambient, stop, backoff }
+        Connector { network: Arc::new(network), broker, ambient, journal, stop, backoff }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
@@ -119,8 +128,8 @@ impl Connector {
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
-        let reply_to = self.broker.topology().replies_name(PROTO, &self.network.name);
-        let mut outbox = Outbox::open(self.broker.clone(), &self.network.name, reply_to);
+        let (broker, ambient, journal) = (self.broker.clone(), self.ambient.clone(), self.journal.take());
+        let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut speaker = Speaker::new(replies, self.network.clone());
         while let Some(socket) = self.dial(&dialer).await {
             speaker = self.converse(socket, speaker, &mut outbox).await;
