@@ -50,6 +50,27 @@ pub struct Options {
     pub quiet: bool,
 }
 
+/// Options of the roles that keep something on disk.
+#[derive(Args, Debug, Default)]
+pub struct Keeping {
+    /// Where queues and journals, the socket and the lock are [default: data] [env: PUBBOT_DATA_DIR]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// What accepted messages survive: the end of the process (`process`), or a power failure, too (`power`)
+    /// [default: process] [env: PUBBOT_DURABILITY]
+    #[arg(long, value_name = "process|power")]
+    durability: Option<String>,
+}
+
+impl Keeping {
+    /// What they say over the configuration, too.
+    pub fn over(self, mut overrides: Overrides) -> Overrides {
+        overrides.keys.extend(self.data_dir.map(|folder| ("--data-dir", &["data_dir"][..], folder)));
+        overrides.keys.extend(self.durability.map(|word| ("--durability", &["durability"][..], word)));
+        overrides
+    }
+}
+
 /// What pubbot can do. The variants are in the order of the help.
 #[derive(Debug, Subcommand)]
 pub enum Command {

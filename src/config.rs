@@ -16,6 +16,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bus::{Durability, JournalSettings};
 use connector::Secret;
 use connector::irc::Network;
 use protocol::Target;
@@ -38,6 +39,8 @@ const DEFAULT_GROUP: &str = "main";
 pub struct Config {
     /// Where the lock, the socket and whatever is kept are.
     pub data_dir: PathBuf,
+    /// What accepted messages survive that are kept in the data folder.
+    pub durability: Durability,
     pub broker: Broker,
     /// What the names of everything on the broker begin with.
     pub prefix: String,
@@ -77,6 +80,16 @@ pub struct Overrides {
 }
 
 impl Config {
+    /// The journal of a network's events on their way to RabbitMQ; the embedded broker keeps its own.
+    pub fn journal(&self, network: &str) -> Option<JournalSettings> {
+        match self.broker {
+            Broker::Embedded => None,
+            Broker::RabbitMq(_) => {
+                Some(JournalSettings::new(self.data_dir.join("journal").join(network), self.durability))
+            }
+        }
+    }
+
     /// Reads file, environment and options.
     ///
     /// # Errors
@@ -122,6 +135,7 @@ fn read(path: PathBuf) -> Result<Source, Report> {
 
 fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let data_dir = section.parsed("data_dir", not_empty).unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
+    let durability = section.parsed("durability", durability).unwrap_or_default();
     let (broker, prefix) = broker(section.section("broker"));
     let (mut networks, mut names) = network::networks(section.section("networks"));
     network::add(&mut networks, &overrides.networks);
@@ -132,7 +146,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let routes = routes(section.section("routes"), &names);
     let (group, plugins) = worker(section.section("worker"));
     section.finish();
-    Config { data_dir: data_dir.into(), broker, prefix, networks, routes, group, plugins, file: None }
+    Config { data_dir: data_dir.into(), durability, broker, prefix, networks, routes, group, plugins, file: None }
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
@@ -144,6 +158,16 @@ fn broker(mut section: Section<'_>) -> (Broker, String) {
     let prefix = section.parsed("prefix", prefix).unwrap_or_else(|| bus::DEFAULT_PREFIX.to_owned());
     section.finish();
     (broker, prefix)
+}
+
+fn durability(word: &str) -> Result<Durability, String> {
+    match word {
+        "process" => Ok(Durability::Process),
+        "power" => Ok(Durability::Power),
+        _ => Err(format!(
+            "{word:?} is none: expected \"process\" (what is accepted survives kill -9) or \"power\" (a power failure, too)"
+        )),
+    }
 }
 
 /// The error does not repeat the URL: it may hold a password.

@@ -18,6 +18,12 @@ pub trait Broker: Send + Sync {
     /// order. The returned [`Confirm`] tells when the broker has taken responsibility for it.
     async fn publish(&self, message: Message) -> Confirm;
 
+    /// [`Broker::publish`] never waits here: when it has returned, the message is in its queues, and as safe as they are
+    /// but for the disk's own pace.
+    fn takes_at_once(&self) -> bool {
+        false
+    }
+
     /// Declares a queue with its bindings, so that what is published from now on waits in it.
     ///
     /// # Errors

@@ -63,6 +63,10 @@ impl Broker for Embedded {
         &self.topology
     }
 
+    fn takes_at_once(&self) -> bool {
+        true
+    }
+
     async fn publish(&self, message: Message) -> Confirm {
         match message.to.clone() {
             Address::Later { queue, after } => {

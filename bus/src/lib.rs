@@ -7,6 +7,7 @@
 mod broker;
 mod consumer;
 mod embedded;
+mod journal;
 mod lock;
 mod message;
 mod rabbitmq;
@@ -17,6 +18,7 @@ mod topology;
 pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
 pub use embedded::Embedded;
+pub use journal::{Cursor, Durability, Entry, JOURNAL_BYTES, Journal, JournalSettings, Recovered, Refused};
 pub use lock::{Lease, Lock, boot_time};
 pub use message::{Address, Confirm, Message, Properties};
 pub use rabbitmq::RabbitMq;

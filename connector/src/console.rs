@@ -59,8 +59,7 @@ pub async fn open(
 ) -> Result<(Input, Output), bus::Error> {
     let replies = Replies::new(broker.clone(), ambient.clone(), PROTO, NETWORK);
     replies.declare().await?;
-    let reply_to = broker.topology().replies_name(PROTO, NETWORK);
-    let outbox = Outbox::open(broker, NETWORK, reply_to);
+    let outbox = Outbox::open(broker, ambient.clone(), PROTO, NETWORK, None);
     Ok((Input::new(outbox, ambient, user), Output { replies }))
 }
 

@@ -1,5 +1,7 @@
 //! Events: what happened, as a routing key and one flat JSON object. One type for each body, and [`Event`] around them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -237,4 +239,22 @@ pub struct Say {
     /// How to say it.
     #[serde(default)]
     pub kind: ReplyKind,
+}
+
+/// Body of `gap.<proto>.<network>`: events of this network were not kept, because the broker was away for longer than
+/// the connector's journal has room. They are gone; this tells what was among them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// When there was room again.
+    pub at: Timestamp,
+    /// The network's name as configured.
+    pub network: String,
+    /// When the first of them was not kept.
+    pub first: Timestamp,
+    /// When the last of them was not kept.
+    pub last: Timestamp,
+    /// How many of each type, by the last word of their routing keys: `join`, `leave`, `chat`, …
+    pub shed: BTreeMap<String, u64>,
 }

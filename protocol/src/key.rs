@@ -109,6 +109,14 @@ impl RoutingKey {
         RoutingKey(format!("chat.{proto}.{}.{}", channel_word(folded_channel), kind.word()).into())
     }
 
+    /// `gap.<proto>.<network>`: events of this network were not kept.
+    ///
+    /// # Errors
+    /// When the network's name is not one word of a key.
+    pub fn gap(proto: &str, network: &str) -> Result<Self, KeyError> {
+        Self::parse(&format!("gap.{proto}.{}", channel_word(network)))
+    }
+
     /// `say.<route>`: anybody asks for something to be said where the route leads.
     ///
     /// # Errors

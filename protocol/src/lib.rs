@@ -16,8 +16,8 @@ mod timestamp;
 
 pub use ambient::Ambient;
 pub use event::{
-    Chat, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick, Say,
-    Topic,
+    Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick,
+    Say, Topic,
 };
 pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
 pub use irc_text::IrcText;

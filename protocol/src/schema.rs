@@ -3,7 +3,7 @@
 use schemars::{Schema, schema_for};
 
 use crate::reply::ReplyOnTheWire;
-use crate::{Chat, Connection, Invite, Join, Leave, MusicTrack, Names, Nick, Say, Topic};
+use crate::{Chat, Connection, Gap, Invite, Join, Leave, MusicTrack, Names, Nick, Say, Topic};
 
 /// The schema of each shape by the name of its file in `protocol/schema/`.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -16,6 +16,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("invite", schema_for!(Invite)),
         ("names", schema_for!(Names)),
         ("connection", schema_for!(Connection)),
+        ("gap", schema_for!(Gap)),
         ("music.track", schema_for!(MusicTrack)),
         ("say", schema_for!(Say)),
         ("reply", schema_for!(ReplyOnTheWire)),

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use protocol::{Chat, Connection, Event, Invite, Join, Leave, MusicTrack, Names, Nick, RoutingKey, Say, Topic};
+use protocol::{Chat, Connection, Event, Gap, Invite, Join, Leave, MusicTrack, Names, Nick, RoutingKey, Say, Topic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +45,7 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     stays_the_same::<Names>("names");
     stays_the_same::<Connection>("connection-up");
     stays_the_same::<Connection>("connection-down");
+    stays_the_same::<Gap>("gap");
     stays_the_same::<MusicTrack>("music.track");
     stays_the_same::<Value>("music.stop");
     stays_the_same::<Say>("say");

@@ -7,7 +7,7 @@ use bus::{Broker, System};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Options;
+use crate::cli::{Keeping, Options};
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::roles::{self, Roles};
@@ -22,11 +22,14 @@ Run one for all networks; workers can come and go while it holds the connections
 /// Own the chat connections: what is said becomes events on RabbitMQ, replies are said
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct Connector {}
+pub struct Connector {
+    #[command(flatten)]
+    keeping: Keeping,
+}
 
 impl Connector {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &options.overrides())?;
+        let config = Config::load(environment, &self.keeping.over(options.overrides()))?;
         let url = broker::rabbitmq_url(&config, "connector")?.clone();
         if config.networks.is_empty() {
             let why = "no network is configured: add [networks.libera] with url = \"ircs://irc.libera.chat\"";
@@ -42,6 +45,12 @@ impl Connector {
 /// Starts a connector for each network.
 pub fn start(roles: &mut Roles, config: &Config, broker: &Arc<dyn Broker>, stop: &CancellationToken) {
     for network in &config.networks {
-        roles.start(connector::irc::run(network.clone(), broker.clone(), Arc::new(System), stop.clone()));
+        roles.start(connector::irc::run(
+            network.clone(),
+            broker.clone(),
+            Arc::new(System),
+            config.journal(&network.name),
+            stop.clone(),
+        ));
     }
 }

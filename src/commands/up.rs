@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::lock::Lock;
 use super::connector;
-use crate::cli::Options;
+use crate::cli::{Keeping, Options};
 use crate::config::{self, Config, Environment, IrcUrl, Overrides, network};
 use crate::failure::Failure;
 use crate::roles::Roles;
@@ -39,9 +39,8 @@ pub struct Up {
     /// The bot's nick on all networks [default: pubbot]
     #[arg(long, value_name = "NICK", value_parser = network::checked_nick)]
     nick: Option<String>,
-    /// Where the socket and the lock are [default: data] [env: PUBBOT_DATA_DIR]
-    #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<String>,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 impl Up {
@@ -55,8 +54,7 @@ impl Up {
     }
 
     fn overrides(self, options: &Options) -> Overrides {
-        let mut overrides = options.overrides();
-        overrides.keys.extend(self.data_dir.map(|folder| ("--data-dir", &["data_dir"][..], folder)));
+        let overrides = self.keeping.over(options.overrides());
         Overrides { networks: self.irc, nick: self.nick, ..overrides }
     }
 }

@@ -12,8 +12,9 @@ use crate::nearest::nearest;
 const PREFIX: &str = "PUBBOT_";
 
 /// Variables that set a key, and the key.
-const KEYS: [(&str, &[&str]); 5] = [
+const KEYS: [(&str, &[&str]); 6] = [
     ("PUBBOT_DATA_DIR", &["data_dir"]),
+    ("PUBBOT_DURABILITY", &["durability"]),
     ("PUBBOT_BROKER_URL", &["broker", "url"]),
     ("PUBBOT_BROKER_PREFIX", &["broker", "prefix"]),
     ("PUBBOT_WORKER_GROUP", &["worker", "group"]),

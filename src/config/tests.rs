@@ -39,7 +39,7 @@ fn complains_of_variable(name: &str, value: &str, expected: &[&str]) {
 #[test]
 fn without_anything_there_are_defaults() {
     let config = load("", &[]).unwrap();
-    assert_eq!(config.data_dir, PathBuf::from("data"));
+    assert_eq!((&config.data_dir, config.durability), (&PathBuf::from("data"), Durability::Process));
     assert_eq!((config.broker, config.prefix.as_str(), config.group.as_str()), (Broker::Embedded, "pubbot", "main"));
     assert!(config.networks.is_empty() && config.routes.is_empty() && config.plugins.is_none());
 }
@@ -86,7 +86,7 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_one() {
     complains("[networks.a]\nurl='irc://h'\nflood={ bust=1, burst=1, per_second=1 }", "3:9", &["\"burst\""]);
     complains("[broket]\nurl = 'x'", "1:2", &["did you mean \"broker\"?"]);
     complains("# ärger\n'ärger' = 1", "2:1", &["| ^^^^^^^"]);
-    complains("log.level = 'x'", "1:1", &["unknown key \"log\" at the top", "keys at the top: data_dir"]);
+    complains("log.level = 'x'", "1:1", &["unknown key \"log\" at the top", "keys at the top: data_dir, durability"]);
 }
 
 #[test]
@@ -121,6 +121,8 @@ fn a_wrong_value_is_told_with_its_place() {
     complains("[routes]\n'a/b' = ['console/#console']", "2:1", &["no route's name"]);
     complains("[worker]\ngroup = 'a.b'", "2:9", &["worker group's name"]);
     complains("[worker]\nplugins = ['pong']", "2:12", &["no plugin \"pong\": did you mean \"ping\"?", "plugins: help"]);
+    complains("durability = 'disk'", "1:14", &["durability: \"disk\" is none", "\"process\"", "\"power\""]);
+    complains("durability = true", "1:14", &["durability: expected text in quotes, found true or false"]);
     complains("[broker]\nurl = 'rabbit'", "2:7", &["amqp://"]);
     complains("[broker]\nprefix = 'a b'", "2:10", &["is no prefix"]);
 }
@@ -162,6 +164,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
     let file = "data_dir = 'a'\n[broker]\nprefix = 'file'\n[networks.my-net]\nurl = 'irc://h'\nnick = 'file'";
     let variables = [
         ("PUBBOT_DATA_DIR", "b"),
+        ("PUBBOT_DURABILITY", "power"),
         ("PUBBOT_BROKER_PREFIX", "variable"),
         ("PUBBOT_NETWORKS_MY_NET_NICK", "variable"),
         ("PUBBOT_NETWORKS_MY_NET_CHANNELS", "#a, #b"),
@@ -177,6 +180,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
     let overrides = Overrides { keys: vec![("--data-dir", &["data_dir"], "c".to_owned())], ..Overrides::default() };
     let config = load_over(file, &variables, overrides).unwrap();
     assert_eq!((config.data_dir, config.prefix.as_str()), (PathBuf::from("c"), "variable"));
+    assert_eq!(config.durability, Durability::Power);
     let [mine, other] = config.networks.as_slice() else { panic!("{:?}", config.networks) };
     assert_eq!((mine.name.as_str(), mine.nick.as_str(), mine.channels.len()), ("my-net", "variable", 2));
     assert_eq!((other.name.as_str(), other.port), ("other", 6697));
@@ -189,6 +193,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
 #[test]
 fn what_is_wrong_in_the_environment_names_its_variable() {
     complains_of_variable("PUBBOT_BROKER_URL", "rabbit", &["broker.url", "amqp://"]);
+    complains_of_variable("PUBBOT_DURABILITY", "disk", &["expected \"process\"", "or \"power\""]);
     complains_of_variable("PUBBOT_BROKERURL", "x", &["did you mean PUBBOT_BROKER_URL?", "known: PUBBOT_DATA_DIR"]);
     complains_of_variable("PUBBOT_NETWORKS_LIBERA_NIK", "x", &["did you mean PUBBOT_NETWORKS_LIBERA_NICK?"]);
     complains_of_variable("PUBBOT_NETWORKS_LIBERA_NICK", "a b", &["networks.libera.nick"]);

@@ -29,7 +29,7 @@ mod voice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Broker;
+use bus::{Broker, JournalSettings};
 use protocol::Ambient;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +102,8 @@ pub struct Channel {
 
 /// Speaks for the bot on a network until `stop`: waits until it is the only one that does, stays connected, and goes
 /// on as a standby if another takes over. In the end it says QUIT, gives the network free for another, lets the last
-/// events reach the broker, and returns.
+/// events reach the broker, and returns. Events go to the broker by way of the journal, if there is one; a broker in this
+/// process needs none.
 ///
 /// # Errors
 /// When the broker refuses the network's reply queues. A broker that is away is waited for.
@@ -110,10 +111,11 @@ pub async fn run(
     network: Network,
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
+    journal: Option<JournalSettings>,
     stop: CancellationToken,
 ) -> Result<(), bus::Error> {
     let dialer = Dialer::new(&network);
-    Connector::new(network, broker, ambient, stop).run(dialer).await
+    Connector::new(network, broker, ambient, journal, stop).run(dialer).await
 }
 
 /// Everything that outlives a connection.
@@ -121,6 +123,7 @@ struct Connector {
     network: Arc<Network>,
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
+    journal: Option<JournalSettings>,
     stop: CancellationToken,
     backoff: Backoff,
     /// The grant under which a session of ours ended last.
@@ -128,9 +131,16 @@ struct Connector {
 }
 
 impl Connector {
-    fn new(network: Network, broker: Arc<dyn Broker>, ambient: Arc<dyn Ambient>, stop: CancellationToken) -> Self {
+    fn new(
+        network: Network,
+        broker: Arc<dyn Broker>,
+        ambient: Arc<dyn Ambient>,
+        journal: Option<JournalSettings>,
+        stop: CancellationToken,
+    ) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        Connector { network: Arc::new(network), broker, ambient, stop, backoff, spoke_under: None }
+        let (network, spoke_under) = (Arc::new(network), None);
+        Connector { network, broker, ambient, journal, stop, backoff, spoke_under }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
@@ -139,8 +149,8 @@ impl Connector {
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
-        let reply_to = self.broker.topology().replies_name(PROTO, &self.network.name);
-        let mut outbox = Outbox::open(self.broker.clone(), &self.network.name, reply_to);
+        let (broker, ambient, journal) = (self.broker.clone(), self.ambient.clone(), self.journal.take());
+        let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
         let mut speaker = Speaker::new(replies, self.network.clone(), voice.permission());
         let stop = self.stop.clone();

@@ -70,7 +70,7 @@ impl World {
         let (sender, dialed) = mpsc::channel(1);
         let dialer = Arc::new(TestDialer { sender, refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
-        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), stop.clone());
+        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
         World { broker, dialer, stop, dialed, tail, running }
     }
