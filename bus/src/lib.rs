@@ -6,6 +6,7 @@
 
 mod broker;
 mod consumer;
+mod dead;
 mod embedded;
 mod lock;
 mod message;
@@ -16,6 +17,7 @@ mod topology;
 
 pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
+pub use dead::{DeadLetter, Past};
 pub use embedded::Embedded;
 pub use lock::{Lease, Lock, boot_time};
 pub use message::{Address, Confirm, Message, Properties};
