@@ -6,6 +6,7 @@
 
 mod broker;
 mod consumer;
+mod dead;
 mod embedded;
 mod journal;
 mod lock;
@@ -17,6 +18,7 @@ mod topology;
 
 pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
+pub use dead::{DeadLetter, Past};
 pub use embedded::Embedded;
 pub use journal::{Cursor, Durability, Entry, JOURNAL_BYTES, Journal, JournalSettings, Recovered, Refused};
 pub use lock::{Lease, Lock, boot_time};

@@ -147,7 +147,7 @@ enum State {
 
 impl Confirm {
     /// A confirm that is known at once.
-    pub(crate) fn known(result: Result<(), Error>) -> Self {
+    pub fn known(result: Result<(), Error>) -> Self {
         Confirm(State::Known(Some(result)))
     }
 

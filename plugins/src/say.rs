@@ -15,7 +15,7 @@ pub(crate) fn plugin(routes: BTreeMap<String, Vec<Target>>) -> Plugin {
 
 async fn say(said: Event<Say>, routes: State<Routes>) -> Result<Vec<Reply>, Error> {
     let route = said.key.words().nth(1).unwrap_or_default();
-    let targets = routes.0.0.get(route).ok_or_else(|| Error::Failed(unknown(route, &routes).into()))?;
+    let targets = routes.0.0.get(route).ok_or_else(|| Error::give_up(unknown(route, &routes)))?;
     let reply = Reply::lines(said.body.content.0).kind(said.body.kind);
     Ok(targets.iter().map(|target| reply.clone().to(target.clone())).collect())
 }

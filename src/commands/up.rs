@@ -29,6 +29,9 @@ Examples:
 
 While it runs, `pubbot say`, `publish` and `tail` reach it from another shell through the data folder.";
 
+/// How often handlers get new threads when they have blocked too many: a plugin that hangs should not end the bot at once.
+const NEW_THREADS: u32 = 3;
+
 /// Run the whole bot in one process; without a network, chat at the terminal
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -92,14 +95,10 @@ async fn run_on(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     // before anybody can say anything, so that no line comes too early
-    let worker = bot::worker(config).attach(broker.clone()).await?;
+    let worker = bot::worker(config).new_threads(NEW_THREADS).attach(broker.clone()).await?;
     let mut roles = Roles::new(stop.clone());
     connector::start(&mut roles, config, broker, &stop);
-    let working = worker.work(stop.clone());
-    roles.start(async move {
-        working.await;
-        Ok::<(), Failure>(())
-    });
+    roles.start(worker.work(stop.clone()));
     if config.networks.is_empty() {
         console::start(&mut roles, broker, embedded.clone(), &stop).await?;
     }

@@ -1,25 +1,43 @@
 //! What can go wrong in a handler, when plugins are put together, and while a worker runs.
 
+use std::time::Duration;
+
 use protocol::Malformed;
 use thiserror::Error;
 
 use crate::index::TriggerError;
 
 /// A handler's error says what happens next.
+///
+/// With `?`, any other error becomes [`Error::Failed`]: it is tried again. A panic, and a handler that takes longer than
+/// [its time](crate::Spec::timeout), are the same. Only the handler that failed is tried again, not the others that the
+/// event is for: after 1 s, 10 s, 60 s and 10 min; what it then says has the same ids as before, so nothing is said
+/// twice. When it fails for the fifth time, the event is set aside with the dead letters, where `pubbot dead` shows it
+/// with its error, and can have it tried once more. While it waits, later events overtake it.
+///
+/// An event whose handlers end the whole process (by `abort`, or by taking all memory) comes to another worker. When that
+/// has happened twice, it is tried alone, and after three more deaths it is a dead letter, too.
 #[derive(Debug)]
 pub enum Error {
     /// The person asked for something that can't be: they are told so, and that is the end of it.
     Tell(String),
     /// What came in is not for this handler after all: nothing happens.
     NotForMe,
-    /// The handler failed: it is logged, and the event is set aside with the dead letters.
+    /// The handler failed, and may do better later: it is logged and tried again.
     Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// The handler failed, and no waiting will help: the event is set aside with the dead letters at once.
+    GaveUp(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
     /// Tells the person who asked.
     pub fn tell(text: impl Into<String>) -> Self {
         Error::Tell(text.into())
+    }
+
+    /// Gives up at once: trying again would be no use.
+    pub fn give_up(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::GaveUp(why.into())
     }
 }
 
@@ -92,21 +110,43 @@ pub enum RunError {
     /// Its queue can't be consumed.
     #[error(transparent)]
     Broker(#[from] bus::Error),
+    /// The system gives no threads for handlers.
+    #[error("handlers can't have threads of their own: {0}")]
+    Threads(#[from] std::io::Error),
+    /// Too many handlers have blocked their threads and not come back; the log names them.
+    #[error("{0} handlers block their threads and don't come back: the worker ends, to be started anew")]
+    LostThreads(usize),
 }
 
 /// Why one handler did not answer one event.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
-    Malformed(#[from] Malformed),
-    #[error("{0}")]
     Handler(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{0}")]
+    GaveUp(Box<dyn std::error::Error + Send + Sync>),
     #[error("it panicked: {0}")]
     Panic(String),
+    #[error("it took longer than {0:?}")]
+    TimedOut(Duration),
+    #[error("it blocked its thread for longer than {0:?}")]
+    Blocked(Duration),
     #[error("its reply could not be sent: {0}")]
     Unsent(#[from] bus::Error),
     #[error("the reply names no place, and the event comes from none: use Reply::to")]
     Nowhere,
     #[error("the reply is for the network {0}, which is not configured")]
     UnknownNetwork(String),
+}
+
+impl Failure {
+    /// No waiting will make it better.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Failure::GaveUp(_) | Failure::Nowhere | Failure::UnknownNetwork(_) => true,
+            Failure::Unsent(why) => matches!(why, bus::Error::Unroutable(_) | bus::Error::TooLarge { .. }),
+            Failure::Handler(why) => why.is::<Malformed>(),
+            Failure::Panic(_) | Failure::TimedOut(_) | Failure::Blocked(_) => false,
+        }
+    }
 }

@@ -166,5 +166,5 @@ impl Extract for Arc<Catalogue> {
 }
 
 fn misuse(what: &str, needs: &str) -> Error {
-    Error::Failed(format!("the handler's parameter {what} is only there for {needs}").into())
+    Error::give_up(format!("the handler's parameter {what} is only there for {needs}"))
 }

@@ -23,12 +23,16 @@
 //! # });
 //! ```
 
+mod brief;
 mod captures;
 mod catalogue;
 mod context;
+mod drive;
 mod error;
+mod executor;
 mod extract;
 mod handler;
+mod incoming;
 pub mod index;
 mod lanes;
 mod matcher;
@@ -36,9 +40,12 @@ mod plugin;
 mod publish;
 mod reply;
 mod runner;
+mod seen;
 mod serve;
+mod settle;
 mod spec;
 pub mod testing;
+mod worker;
 
 pub use catalogue::{Catalogue, Entry};
 pub use context::Context;
@@ -47,5 +54,5 @@ pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
 pub use plugin::Plugin;
 pub use reply::Reply;
-pub use runner::{Attached, DEFAULT_COMMAND_PREFIX, Worker};
-pub use spec::{Example, Source, Spec, command, event, trigger};
+pub use spec::{DEFAULT_TIMEOUT, Example, LONGEST_TIMEOUT, Source, Spec, command, event, trigger};
+pub use worker::{Attached, DEFAULT_COMMAND_PREFIX, Worker};

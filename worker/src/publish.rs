@@ -1,6 +1,7 @@
 //! From what a handler said to a reply in the right queue.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bus::{Broker, Confirm, Message};
 use protocol::{Chat, reply_id};
@@ -9,6 +10,9 @@ use uuid::Uuid;
 use crate::Reply;
 use crate::error::Failure;
 use crate::reply::Place;
+
+/// How long the broker may take to accept a message, which it confirms later.
+pub(crate) const PUBLISH_WITHIN: Duration = Duration::from_secs(30);
 
 /// The networks that replies may go to: name and protocol word.
 pub(crate) type Networks = BTreeMap<String, String>;

@@ -1,229 +1,298 @@
-//! The runner: takes events from the group's queue, finds their handlers, runs them, publishes what they say, and
-//! settles the event last.
+//! The runner: takes events from the group's queue, finds their handlers, runs them, and settles each event last. Events
+//! that were delivered again and again are first tried alone.
 
-use std::any::Any;
+use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bus::{Broker, Confirm, Consumer, Delivery, Outcome};
-use futures_util::FutureExt;
-use protocol::{Chat, ChatKind, Pattern, RoutingKey, foreign_uuid};
+use bus::{Broker, Consumer, DeadLetter, Delivery, Past};
+use protocol::{Ambient, Chat, Pattern, RoutingKey};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::context::Matched;
 use crate::error::Failure;
+use crate::executor::{Executor, SPARE_THREADS};
 use crate::handler::Erased;
+use crate::incoming::Incoming;
 use crate::index::Found;
 use crate::lanes::{Lane, Lanes};
 use crate::matcher::{Hit, Matcher};
 use crate::plugin::States;
-use crate::publish::{self, Networks, Origin};
-use crate::{BuildError, Catalogue, Context, Error, Plugin, Reply, RunError};
+use crate::publish::Networks;
+use crate::seen::Seen;
+use crate::worker::{Suspects, Worker};
+use crate::{BuildError, Catalogue, Plugin, RunError};
 
-/// What a command begins with, unless the worker says otherwise.
-pub const DEFAULT_COMMAND_PREFIX: &str = "!";
-
-/// Events that a worker holds unsettled at most: enough to keep it busy, few enough to be shared among workers.
-const PREFETCH: u16 = 256;
 /// Events taken from the consumer in one go.
 const BATCH: usize = 64;
-/// How long handlers may go on after the worker was told to stop.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
-/// How long a reply waits before its event is tried again when the reply queue is full.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// How long what was begun may take after the worker was told to stop. With the broker's 5 s for goodbye that is less
+/// than the 30 s after which service managers lose their patience.
+const DRAIN_WITHIN: Duration = Duration::from_secs(24);
+/// How long what waits for its turn may still begin then.
+const BEGIN_WITHIN: Duration = Duration::from_secs(2);
+/// How long a suspect waits for what runs to end, before it is tried all the same.
+const ALONE_WITHIN: Duration = Duration::from_secs(30);
+/// An event that was delivered so often before is a suspect: it may be what killed its workers.
+const SUSPICIOUS: u32 = 2;
+/// A suspect that was delivered so often before has killed so many workers, alone.
+const DEATHS: u32 = 3;
+/// Events older than this are skipped, by handlers that don't ask for them.
+const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// One of the processes of a worker group, with the plugins it runs.
-pub struct Worker {
-    group: String,
-    plugins: Vec<Plugin>,
-    networks: Networks,
-    prefix: String,
-}
-
-impl Worker {
-    /// A worker of the group without plugins. Workers of one group share its events, each event going to one of them;
-    /// so they must have the same plugins. Every group gets a copy of each event.
-    pub fn new(group: &str) -> Self {
-        Worker {
-            group: group.to_owned(),
-            plugins: Vec::new(),
-            networks: Networks::new(),
-            prefix: DEFAULT_COMMAND_PREFIX.to_owned(),
-        }
-    }
-
-    /// Adds a plugin.
-    #[must_use]
-    pub fn plugin(mut self, plugin: Plugin) -> Self {
-        self.plugins.push(plugin);
-        self
-    }
-
-    /// Adds plugins.
-    #[must_use]
-    pub fn plugins(mut self, plugins: impl IntoIterator<Item = Plugin>) -> Self {
-        self.plugins.extend(plugins);
-        self
-    }
-
-    /// The networks that replies to elsewhere may go to: name and protocol (`libera`, `irc`).
-    #[must_use]
-    pub fn networks(mut self, networks: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.networks.extend(networks);
-        self
-    }
-
-    /// What a command begins with: `!` unless set.
-    #[must_use]
-    pub fn command_prefix(self, prefix: &str) -> Self {
-        Worker { prefix: prefix.to_owned(), ..self }
-    }
-
-    /// The group's name.
-    pub fn group(&self) -> &str {
-        &self.group
-    }
-
-    /// The patterns that the group's queue must be bound to.
-    ///
-    /// # Errors
-    /// When the plugins can't be put together.
-    pub fn patterns(&self) -> Result<Vec<Pattern>, BuildError> {
-        Ok(Matcher::build(&self.plugins, &self.prefix)?.patterns())
-    }
-
-    /// Puts the plugins together and begins to take events from the group's queue. From now on no event is missed.
-    ///
-    /// # Errors
-    /// When the plugins can't be put together, or the group's queue can't be consumed.
-    pub async fn attach(self, broker: Arc<dyn Broker>) -> Result<Attached, RunError> {
-        let group = self.group.clone();
-        let runner = Arc::new(Runner::build(self, broker.clone())?);
-        let queue = broker.topology().worker(&group, runner.matcher.patterns());
-        let consumer = broker.consume(queue, PREFETCH).await?;
-        tracing::info!(group, handlers = runner.handlers.len(), "the worker is ready");
-        Ok(Attached { group, runner, consumer })
-    }
-
-    /// [Attaches](Worker::attach) and [works](Attached::work).
-    ///
-    /// # Errors
-    /// As [`Worker::attach`].
-    pub async fn run(self, broker: Arc<dyn Broker>, stop: CancellationToken) -> Result<(), RunError> {
-        self.attach(broker).await?.work(stop).await;
-        Ok(())
-    }
-}
-
-/// A worker whose events are waiting for it.
-pub struct Attached {
-    group: String,
-    runner: Arc<Runner>,
-    consumer: Consumer,
-}
-
-impl Attached {
-    /// Works until it is told to stop; then finishes what it began, for at most 30 s, and gives back the rest.
-    pub async fn work(self, stop: CancellationToken) {
-        self.runner.work(self.consumer, stop).await;
-        tracing::info!(group = self.group, "the worker has stopped");
-    }
-}
-
-struct Runner {
-    broker: Arc<dyn Broker>,
-    networks: Networks,
+/// What a worker is made of while it runs.
+pub(crate) struct Runner {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) networks: Networks,
+    pub(crate) handlers: Vec<Ready>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) lanes: Lanes<Box<Work>>,
+    pub(crate) executor: Executor,
+    /// The runtime that is not the handlers'.
+    pub(crate) main: Handle,
+    pub(crate) seen: Seen,
+    pub(crate) counts: Counts,
+    /// There are not enough threads for handlers any more.
+    pub(crate) worn_out: CancellationToken,
+    /// The group's queue, where what is tried again comes from.
+    pub(crate) queue: String,
+    suspects: String,
+    ambient: Arc<dyn Ambient>,
     matcher: Matcher,
-    handlers: Vec<Ready>,
-    catalogue: Arc<Catalogue>,
-    lanes: Lanes<Work>,
+    by_name: HashMap<String, usize>,
     hasher: std::hash::RandomState,
     tasks: TaskTracker,
-    malformed: AtomicU64,
-    failed: AtomicU64,
+}
+
+/// What happened, since the start.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) malformed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) repeated: AtomicU64,
 }
 
 /// A handler ready to run.
-struct Ready {
+pub(crate) struct Ready {
     /// `group/plugin/name`.
-    name: String,
-    handler: Erased,
-    states: Arc<States>,
+    pub(crate) name: String,
+    pub(crate) handler: Erased,
+    pub(crate) states: Arc<States>,
+    pub(crate) timeout: Duration,
+    any_age: bool,
 }
 
 /// An event with handlers to run.
-struct Work {
-    delivery: Delivery,
-    event: protocol::Event,
-    chat: Option<Arc<Chat>>,
-    hits: Vec<Hit>,
+pub(crate) struct Work {
+    pub(crate) delivery: Delivery,
+    pub(crate) event: protocol::Event,
+    pub(crate) chat: Option<Arc<Chat>>,
+    /// The only handler that it is for; `None`: all.
+    pub(crate) only: Option<usize>,
+    /// The handlers still to run.
+    pub(crate) hits: std::vec::IntoIter<Hit>,
+    /// The handler that runs.
+    pub(crate) running: usize,
+    /// The replies of each handler that are on their way.
+    pub(crate) confirms: Vec<(usize, bus::Confirm)>,
+    /// The handlers that have failed.
+    pub(crate) failures: Vec<(usize, Failure)>,
+    /// Counts among what is to be finished.
+    pub(crate) begun: TaskTrackerToken,
 }
 
 impl Runner {
-    fn build(worker: Worker, broker: Arc<dyn Broker>) -> Result<Self, BuildError> {
+    pub(crate) fn build(worker: Worker, broker: Arc<dyn Broker>, executor: Executor) -> Result<Self, BuildError> {
         protocol::check_network(&worker.group).map_err(|_| BuildError::Group(worker.group.clone()))?;
         let matcher = Matcher::build(&worker.plugins, &worker.prefix)?;
         let catalogue = Arc::new(Catalogue::of(&worker.plugins, &worker.prefix));
         let handlers = ready(worker.plugins, &worker.group)?;
+        let topology = broker.topology();
         Ok(Runner {
+            queue: topology.worker(&worker.group, Vec::new()).name,
+            suspects: topology.suspect(&worker.group).name,
             broker,
             networks: worker.networks,
-            matcher,
+            by_name: handlers.iter().enumerate().map(|(index, handler)| (handler.name.clone(), index)).collect(),
             handlers,
             catalogue,
             lanes: Lanes::default(),
+            executor,
+            main: Handle::current(),
+            seen: Seen::default(),
+            counts: Counts::default(),
+            worn_out: CancellationToken::new(),
+            ambient: worker.ambient,
+            matcher,
             hasher: std::hash::RandomState::new(),
             tasks: TaskTracker::new(),
-            malformed: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
         })
     }
 
-    async fn work(self: &Arc<Self>, mut consumer: Consumer, stop: CancellationToken) {
+    /// What the group's queue is bound to.
+    pub(crate) fn patterns(&self) -> Vec<Pattern> {
+        self.matcher.patterns()
+    }
+
+    /// How many handlers there are.
+    pub(crate) fn handlers(&self) -> usize {
+        self.handlers.len()
+    }
+
+    pub(crate) async fn work(
+        self: &Arc<Self>,
+        mut events: Consumer,
+        mut suspects: Suspects,
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
+        // in the runtime that we are in, a handler that doesn't return wouldn't let anybody look
+        let is_watched = self.executor.threads().is_some();
+        let _watch = is_watched.then(|| AbortOnDropHandle::new(self.main.spawn(self.clone().watch())));
         let mut found = Found::default();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                taken = consumer.next_many(&mut batch, BATCH) => if taken == 0 { break },
+                () = self.worn_out.cancelled() => break,
+                suspect = suspects.next() => match suspect {
+                    Some(suspect) => {
+                        stop.run_until_cancelled(self.try_alone(suspect, &mut found)).await;
+                    }
+                    None => break,
+                },
+                taken = events.next_many(&mut batch, BATCH) => if taken == 0 { break },
             }
             for delivery in batch.drain(..) {
-                self.take(delivery, &mut found);
+                self.take(delivery, &mut found, false);
             }
         }
+        // what nobody looked at goes to other workers at once
+        drop((events, suspects));
+        self.drain().await;
+        if self.worn_out.is_cancelled() { Err(RunError::LostThreads(SPARE_THREADS)) } else { Ok(()) }
+    }
+
+    /// Finishes what was begun, and gives back the rest.
+    async fn drain(&self) {
         self.tasks.close();
-        if tokio::time::timeout(DRAIN_WITHIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("handlers still run; their events are given back");
+        if tokio::time::timeout(BEGIN_WITHIN, self.tasks.wait()).await.is_ok() {
+            return;
         }
+        drop(self.lanes.clear_waiting());
+        if tokio::time::timeout(DRAIN_WITHIN - BEGIN_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("handlers still run; their events are given back");
+            drop(self.lanes.clear());
+        }
+    }
+
+    /// Tries an event alone that may have killed its workers, so that it takes no other along. While it runs, nothing
+    /// else is taken.
+    async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found) {
+        if suspect.attempts >= DEATHS {
+            let why = format!("it killed its worker {DEATHS} times");
+            let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, &self.queue, why) };
+            tracing::error!(key = letter.key, message_id = suspect.properties.message_id, "an event killed its worker {DEATHS} times, alone: it is set aside with the dead letters");
+            return self.bury(suspect, letter);
+        }
+        if tokio::time::timeout(ALONE_WITHIN, self.idle()).await.is_err() {
+            tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
+        }
+        tracing::warn!(
+            message_id = suspect.properties.message_id,
+            deaths = suspect.attempts,
+            "an event that may have killed its worker is tried alone"
+        );
+        self.take(suspect, found, true);
+        // every handler has its time, and whatever blocks is abandoned
+        self.idle().await;
+    }
+
+    /// Waits until everything that was begun is settled.
+    async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
     }
 
     /// Finds an event's handlers. Without any it is done with, here and now.
-    fn take(self: &Arc<Self>, delivery: Delivery, found: &mut Found) {
-        let (event, chat) = match read(&delivery) {
-            Ok(read) => read,
+    fn take(self: &Arc<Self>, delivery: Delivery, found: &mut Found, alone: bool) {
+        let past = Past::of(&delivery);
+        let Incoming { event, chat, at } = match Incoming::read(&delivery, &past) {
+            Ok(incoming) => incoming,
             Err(why) => return self.set_aside(delivery, &why),
         };
-        let hits = self.matcher.find(&event.key, chat.as_ref(), found);
+        let only = match past.handler.map(|name| self.by_name.get(name).copied().ok_or(name)) {
+            None => None,
+            Some(Ok(handler)) => Some(handler),
+            Some(Err(name)) => {
+                let letter = DeadLetter::new(&delivery, &self.queue, format!("there is no handler {name} any more"));
+                tracing::warn!(key = past.key, why = letter.error, "an event is set aside with the dead letters");
+                return self.bury(delivery, letter);
+            }
+        };
+        if self.seen.knows(&(event.id, only)) {
+            count(&self.counts.repeated, "an event came that was done already");
+            return delivery.acknowledge();
+        }
+        let mut hits = self.matcher.find(&event.key, chat.as_ref(), found);
+        if let Some(only) = only {
+            hits.retain(|hit| hit.handler == only);
+        }
+        if !hits.is_empty() && at.is_some_and(|at| at.plus(STALE_AFTER) < self.ambient.now()) {
+            hits.retain(|hit| self.handlers[hit.handler].any_age);
+            if hits.is_empty() {
+                count(&self.counts.stale, "an event is skipped: it is more than an hour old");
+            }
+        }
         if hits.is_empty() {
             return delivery.acknowledge();
         }
+        if delivery.attempts >= SUSPICIOUS && !alone {
+            return self.suspect(delivery);
+        }
         let lane = self.lane(&event.key, chat.as_ref());
-        let work = Work { delivery, event, chat: chat.map(Arc::new), hits };
-        if let Some(first) = self.lanes.enter(lane, work) {
-            let runner = self.clone();
-            self.tasks.spawn(async move { runner.drive(lane, first).await });
+        let work = Work {
+            delivery,
+            event,
+            chat: chat.map(Arc::new),
+            only,
+            hits: hits.into_iter(),
+            running: 0,
+            confirms: Vec::new(),
+            failures: Vec::new(),
+            begun: self.tasks.token(),
+        };
+        if let Some((work, seat)) = self.lanes.enter(lane, Box::new(work), || self.executor.threads()) {
+            self.executor.spawn(self.clone().drive(lane, seat, work));
         }
     }
 
-    fn set_aside(&self, delivery: Delivery, why: &str) {
-        let count = self.malformed.fetch_add(1, Ordering::Relaxed) + 1;
+    fn set_aside(self: &Arc<Self>, delivery: Delivery, why: &str) {
+        let count = self.counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::warn!(key = &*delivery.key, why, count, "a malformed event is set aside with the dead letters");
-        delivery.bury();
+        let letter = DeadLetter::new(&delivery, &self.queue, why);
+        self.bury(delivery, letter);
+    }
+
+    fn bury(self: &Arc<Self>, delivery: Delivery, letter: DeadLetter) {
+        let (runner, begun) = (self.clone(), self.tasks.token());
+        self.main.spawn(async move {
+            let _begun = begun;
+            runner.bury_with(delivery, letter).await;
+        });
+    }
+
+    /// Moves an event to where it is tried alone.
+    fn suspect(self: &Arc<Self>, delivery: Delivery) {
+        let (runner, begun) = (self.clone(), self.tasks.token());
+        self.main.spawn(async move {
+            let _begun = begun;
+            runner.move_to(delivery, &runner.suspects).await;
+        });
     }
 
     /// What happens in one channel stays in order; other events stay in order among those of their first word.
@@ -235,87 +304,13 @@ impl Runner {
         };
         self.hasher.hash_one((network, place))
     }
+}
 
-    /// Works in a lane until nothing waits there.
-    async fn drive(self: Arc<Self>, lane: Lane, first: Work) {
-        let mut next = Some(first);
-        while let Some(work) = next {
-            self.handle(work).await;
-            next = self.lanes.next(lane);
-        }
-    }
-
-    /// Runs an event's handlers and publishes what they say; the confirms are awaited beside the lane's next event.
-    async fn handle(&self, work: Work) {
-        let Work { delivery, event, chat, hits } = work;
-        let mut confirms = Vec::new();
-        let mut outcome = Outcome::Acknowledge;
-        for Hit { handler, matched } in hits {
-            let handler = &self.handlers[handler];
-            let replies = self.run(handler, &event, chat.clone(), matched).await;
-            let sent = match replies {
-                Ok(replies) => {
-                    let reply_to = delivery.properties.reply_to.as_deref();
-                    let origin = Origin { event: event.id, chat: chat.as_deref(), reply_to, handler: &handler.name };
-                    self.publish(&origin, replies, &mut confirms).await
-                }
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = sent {
-                self.count_failure(&handler.name, &event, &failure);
-                outcome = Outcome::Bury;
-            }
-        }
-        let mut settling = Box::pin(settle(delivery, outcome, confirms));
-        if futures_util::poll!(settling.as_mut()).is_pending() {
-            self.tasks.spawn(settling);
-        }
-    }
-
-    async fn run(
-        &self,
-        handler: &Ready,
-        event: &protocol::Event,
-        chat: Option<Arc<Chat>>,
-        matched: Matched,
-    ) -> Result<Vec<Reply>, Failure> {
-        let context = Context {
-            event: event.clone(),
-            chat,
-            matched,
-            states: handler.states.clone(),
-            catalogue: self.catalogue.clone(),
-        };
-        // the handler may panic when it is called and when it is polled
-        let running = AssertUnwindSafe(async { (handler.handler)(context).await }).catch_unwind();
-        match running.await {
-            Ok(Ok(replies)) => Ok(replies),
-            Ok(Err(Error::Tell(text))) => Ok(vec![Reply::text(text)]),
-            Ok(Err(Error::NotForMe)) => Ok(Vec::new()),
-            Ok(Err(Error::Failed(why))) => Err(Failure::Handler(why)),
-            Err(panic) => Err(Failure::Panic(panic_text(&*panic))),
-        }
-    }
-
-    async fn publish(
-        &self,
-        origin: &Origin<'_>,
-        replies: Vec<Reply>,
-        confirms: &mut Vec<(String, Confirm)>,
-    ) -> Result<(), Failure> {
-        for (ordinal, reply) in replies.into_iter().enumerate() {
-            let confirm = publish::publish(&*self.broker, &self.networks, origin, ordinal, reply).await?;
-            confirms.push((origin.handler.to_owned(), confirm));
-        }
-        Ok(())
-    }
-
-    fn count_failure(&self, handler: &str, event: &protocol::Event, failure: &Failure) {
-        let count = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::error!(
-            handler, event = %event.id, key = %event.key, why = %failure, count,
-            "a handler failed: its event is set aside with the dead letters"
-        );
+/// Counts something, and tells the first time and then less and less often.
+fn count(counter: &AtomicU64, what: &'static str) {
+    let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
+    if count.is_power_of_two() {
+        tracing::warn!(count, "{what}");
     }
 }
 
@@ -329,59 +324,14 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
             if handlers.iter().any(|other| other.name == name) {
                 return Err(BuildError::NameTwice { name: format!("{}/{}", plugin.name, entry.name) });
             }
-            handlers.push(Ready { name, handler: entry.handler, states: states.clone() });
+            handlers.push(Ready {
+                name,
+                handler: entry.handler,
+                states: states.clone(),
+                timeout: entry.spec.timeout,
+                any_age: entry.spec.any_age,
+            });
         }
     }
     Ok(handlers)
-}
-
-/// The event in a delivery, and its body where somebody said something.
-fn read(delivery: &Delivery) -> Result<(protocol::Event, Option<Chat>), String> {
-    let key = RoutingKey::parse(&delivery.key).map_err(|why| format!("its key {:?}: {why}", delivery.key))?;
-    let said = matches!(key.chat_kind(), Some(ChatKind::Chat | ChatKind::Action | ChatKind::Notice));
-    let named = delivery.properties.message_id.as_deref();
-    // foreign events may carry their id in the body alone; whatever is there besides is the handler's business
-    let mut event =
-        protocol::Event { key, id: named.map(foreign_uuid).unwrap_or_default(), body: delivery.body.clone() };
-    if said {
-        let chat: Chat = event.decode().map_err(|why| why.to_string())?;
-        event.id = if named.is_some() { event.id } else { chat.head.id };
-        return Ok((event, Some(chat)));
-    }
-    let body: Identified = event.decode().map_err(|why| why.to_string())?;
-    if named.is_none() {
-        let id = body.id.ok_or("it has no id: neither a message_id nor a field id")?;
-        event.id = foreign_uuid(&id);
-    }
-    Ok((event, None))
-}
-
-/// What every event must be: an object, which may have an id.
-#[derive(serde::Deserialize)]
-struct Identified {
-    id: Option<String>,
-}
-
-/// Settles the event last, when every reply is confirmed.
-async fn settle(delivery: Delivery, mut outcome: Outcome, confirms: Vec<(String, Confirm)>) {
-    for (handler, confirm) in confirms {
-        match confirm.await {
-            Ok(()) => {}
-            Err(why @ bus::Error::Unroutable(_)) => {
-                tracing::error!(handler, %why, "a reply reaches nobody: its event is set aside with the dead letters");
-                outcome = Outcome::Bury;
-            }
-            Err(why) => {
-                tracing::warn!(handler, %why, "a reply could not be sent: its event is tried again");
-                tokio::time::sleep(FULL_PAUSE).await;
-                outcome = Outcome::Requeue;
-            }
-        }
-    }
-    delivery.settle(outcome);
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

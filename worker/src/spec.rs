@@ -1,6 +1,13 @@
 //! What stands beside a handler: what it reacts to and what people should know of it, as data.
 
+use std::time::Duration;
+
 use protocol::{Pattern, PatternError};
+
+/// How long a handler may take, unless its spec says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a handler may take at most. RabbitMQ takes an event back, and its channel down, after 30 min.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What a handler reacts to.
 #[derive(Clone, Debug)]
@@ -31,11 +38,22 @@ pub struct Spec {
     pub(crate) help: Option<&'static str>,
     pub(crate) examples: Vec<Example>,
     pub(crate) hidden: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) any_age: bool,
 }
 
 impl Spec {
     fn new(source: Source) -> Self {
-        Spec { source, name: None, usage: None, help: None, examples: Vec::new(), hidden: false }
+        Spec {
+            source,
+            name: None,
+            usage: None,
+            help: None,
+            examples: Vec::new(),
+            hidden: false,
+            timeout: DEFAULT_TIMEOUT,
+            any_age: false,
+        }
     }
 
     /// The handler's name; otherwise a command's word or the function's name. It is part of the ids of its replies, so
@@ -69,6 +87,20 @@ impl Spec {
     #[must_use]
     pub fn hidden(self) -> Self {
         Spec { hidden: true, ..self }
+    }
+
+    /// How long it may take: 30 s unless set, at most 15 min. After that it is cancelled, which is a failure. One that
+    /// blocks its thread can't be cancelled: it is abandoned, and what it may still return is dropped.
+    #[must_use]
+    pub fn timeout(self, limit: Duration) -> Self {
+        Spec { timeout: limit.min(LONGEST_TIMEOUT), ..self }
+    }
+
+    /// It takes events of any age. Otherwise what is older than an hour is skipped: after a long outage nobody wants
+    /// yesterday's questions answered.
+    #[must_use]
+    pub fn any_age(self) -> Self {
+        Spec { any_age: true, ..self }
     }
 }
 

@@ -1,19 +1,23 @@
 //! Talking to plugins as people would: [`FakeChat`] runs them in a real worker over an embedded broker.
 //!
-//! A test reads as a conversation, and fails when a reply is left unheard or a handler failed.
+//! A test reads as a conversation, and fails when a reply is left unheard or a handler failed. What a handler failed on is
+//! tried again when the test says so ([`FakeChat::tries_again`]), and not before.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Broker, Consumer, Embedded, Message, Topology};
-use protocol::{Chat, ChatKind, Event, Head, Reply, ReplyContext, ReplyKind, RoutingKey, Timestamp};
+use bus::{Broker, Consumer, DeadLetter, Embedded, Message, Topology};
+use protocol::{Ambient, Chat, ChatKind, Event, Head, Reply, ReplyContext, ReplyKind, RoutingKey, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::retries::Retries;
 use crate::{Plugin, Worker};
+
+mod retries;
 
 /// The network that everything is said on.
 pub const NETWORK: &str = "test";
@@ -22,12 +26,29 @@ pub const CHANNEL: &str = "#test";
 /// The bot's nick.
 pub const BOT: &str = "pubbot";
 
+/// When everything is said, in ms since 1970.
+const TODAY: i64 = 1_700_000_000_000;
+
 /// A test that waits longer than this for a bot has found a bug.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// It is always the same day.
+struct Today;
+
+impl Ambient for Today {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(TODAY)
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+}
 
 /// A chat with a bot in it.
 pub struct FakeChat {
     broker: Embedded,
+    retries: Arc<Retries>,
     replies: [Consumer; 2],
     dead: Consumer,
     heard: Vec<Reply>,
@@ -57,10 +78,11 @@ impl FakeChat {
         let replies = [replies.await.expect("a queue"), notices.await.expect("a queue")];
         let dead = dead.await.expect("a queue");
         let stop = CancellationToken::new();
-        let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]);
-        let attached = worker.attach(Arc::new(broker.clone())).await.unwrap_or_else(|why| panic!("{why}"));
+        let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]).ambient(Arc::new(Today)).here();
+        let retries = Arc::new(Retries::on(broker.clone()));
+        let attached = worker.attach(retries.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         tokio::spawn(attached.work(stop.clone()));
-        FakeChat { broker, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
+        FakeChat { broker, retries, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
     }
 
     /// Somebody says something in the channel; waits until the bot has answered all of it. `pubbot: …` speaks to the
@@ -128,16 +150,41 @@ impl FakeChat {
         self
     }
 
-    /// A handler failed on the last event, so it was set aside.
+    /// A handler failed on the last event: it would be tried again after a while, or was set aside.
+    ///
+    /// # Panics
+    /// When it did not.
+    pub async fn fails(&mut self) -> &mut Self {
+        if self.retries.take().is_none() {
+            self.gives_up().await;
+        }
+        self
+    }
+
+    /// A handler failed on the last event, and it is tried again now, without the wait. Waits until the bot has
+    /// answered all of it.
+    ///
+    /// # Panics
+    /// When no handler failed, or none that would be tried again.
+    pub async fn tries_again(&mut self) -> &mut Self {
+        let retry = self.retries.take().unwrap_or_else(|| panic!("nothing is to be tried again"));
+        self.broker.publish(retry).await.await.unwrap_or_else(|why| panic!("{why}"));
+        self.listen_in_time().await
+    }
+
+    /// A handler failed for good on the last event, so it was set aside with the dead letters: the error.
     ///
     /// # Panics
     /// When it was not.
-    pub async fn fails(&mut self) -> &mut Self {
+    pub async fn gives_up(&mut self) -> String {
         match tokio::time::timeout(PATIENCE, self.dead.next()).await {
-            Ok(Some(dead)) => dead.acknowledge(),
+            Ok(Some(dead)) => {
+                let letter = DeadLetter::read(&dead);
+                dead.acknowledge();
+                letter.error.unwrap_or_default()
+            }
             _ => panic!("no handler failed"),
         }
-        self
     }
 
     #[track_caller]
@@ -154,7 +201,7 @@ impl FakeChat {
         Chat {
             head: Head {
                 id,
-                at: Timestamp::from_millis(1_700_000_000_000 + self.said as i64),
+                at: Timestamp::from_millis(TODAY + self.said as i64),
                 network: NETWORK.to_owned(),
                 channel: channel.to_owned(),
                 session: None,
@@ -187,6 +234,10 @@ impl FakeChat {
         let reply_to = self.broker.topology().replies_name("irc", NETWORK);
         let message = Message::event(event, "test", Some(&reply_to));
         self.broker.publish(message).await.await.unwrap_or_else(|why| panic!("{why}"));
+        self.listen_in_time().await
+    }
+
+    async fn listen_in_time(&mut self) -> &mut Self {
         tokio::time::timeout(PATIENCE, self.listen()).await.unwrap_or_else(|_| panic!("the bot hangs"));
         self
     }
@@ -215,6 +266,7 @@ impl Drop for FakeChat {
             assert!(self.heard.is_empty(), "nobody heard {:?}", self.heard);
             let dead = self.broker.held(&self.broker.topology().dead().name);
             assert_eq!(dead, 0, "handlers failed that nobody expected to");
+            assert!(self.retries.take().is_none(), "a handler failed that nobody expected to");
         }
     }
 }

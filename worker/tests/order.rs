@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bus::{Broker, Embedded, Message, Topology};
-use protocol::{Chat, ChatKind, Event, Head, Reply, ReplyContext, RoutingKey, Timestamp};
+use bus::{Broker, DeadLetter, Embedded, Message, System, Topology};
+use protocol::{Ambient, Chat, ChatKind, Event, Head, Reply, ReplyContext, RoutingKey};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ impl World {
         let id = Uuid::from_u128(u128::from(self.said));
         let head = Head {
             id,
-            at: Timestamp::from_millis(0),
+            at: System.now(),
             network: "n".into(),
             channel: channel.into(),
             session: None,
@@ -137,6 +137,9 @@ async fn a_reply_that_reaches_nobody_sets_its_event_aside() {
     world.reply_to = "pubbot.replies.irc.gone".into();
     world.say("#a", "!hi").await;
     let delivery = tokio::time::timeout(PATIENCE, dead.next()).await.unwrap().unwrap();
-    assert_eq!(&*delivery.key, "chat.irc.#a.chat");
+    let letter = DeadLetter::read(&delivery);
+    assert_eq!((&*letter.key, letter.handler.as_deref()), ("chat.irc.#a.chat", Some("main/p/hi")));
+    assert_eq!((letter.attempts, letter.queue.as_deref()), (1, Some("pubbot.worker.main")));
+    assert!(letter.error.is_some_and(|why| why.contains("pubbot.replies.irc.gone")));
     delivery.acknowledge();
 }

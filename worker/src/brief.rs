@@ -1,0 +1,128 @@
+//! A handler that has much to say says little of it: at most five lines to one place.
+
+use protocol::Lines;
+
+use crate::Reply;
+use crate::reply::Place;
+
+/// Lines that one handler may say to one place about one event.
+const LINES: usize = 5;
+
+/// The replies with at most five lines to each place. Where there were more, four are left and a fifth says how many
+/// are not.
+pub(crate) fn brief(replies: Vec<Reply>) -> Vec<Reply> {
+    if replies.len() <= LINES && replies.iter().map(|reply| count(&reply.content)).sum::<usize>() <= LINES {
+        return replies;
+    }
+    let mut places: Vec<(Place, usize)> = Vec::new();
+    for reply in &replies {
+        let lines = count(&reply.content);
+        match places.iter_mut().find(|(place, _)| *place == reply.to) {
+            Some((_, all)) => *all += lines,
+            None => places.push((reply.to.clone(), lines)),
+        }
+    }
+    let mut places: Vec<Room> = places.into_iter().map(Room::new).collect();
+    let shorten = |reply: Reply| {
+        let room = places.iter_mut().find(|room| room.place == reply.to);
+        room.and_then(|room| room.shorten(reply))
+    };
+    replies.into_iter().filter_map(shorten).collect()
+}
+
+/// How much may still be said to a place.
+struct Room {
+    place: Place,
+    left: usize,
+    /// Lines that are not said.
+    cut: usize,
+}
+
+impl Room {
+    fn new((place, lines): (Place, usize)) -> Self {
+        let left = if lines > LINES { LINES - 1 } else { lines };
+        Room { place, left, cut: lines - left }
+    }
+
+    /// As much of it as there is room for.
+    fn shorten(&mut self, reply: Reply) -> Option<Reply> {
+        let lines = count(&reply.content);
+        if lines <= self.left {
+            self.left -= lines;
+            return Some(reply);
+        }
+        if self.cut == 0 {
+            return None;
+        }
+        let said = said(&reply.content).take(self.left).map(str::to_owned);
+        let note = format!("… {} more lines", thousands(self.cut));
+        let content = Lines(said.chain([note]).collect());
+        (self.left, self.cut) = (0, 0);
+        Some(Reply { content, ..reply })
+    }
+}
+
+/// The lines as they are said: a line end makes several, and empty ones are none.
+fn said(lines: &Lines) -> impl Iterator<Item = &str> {
+    lines.0.iter().flat_map(|line| line.split(['\r', '\n'])).filter(|line| !line.is_empty())
+}
+
+fn count(lines: &Lines) -> usize {
+    said(lines).count()
+}
+
+/// `9,996`
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(replies: Vec<Reply>) -> Vec<String> {
+        brief(replies).into_iter().map(|reply| reply.content.0.join("|")).collect()
+    }
+
+    fn numbers(count: usize) -> Vec<String> {
+        (1..=count).map(|n| n.to_string()).collect()
+    }
+
+    #[test]
+    fn five_lines_are_left_as_they_are_and_of_more_four_and_a_note() {
+        assert_eq!(texts(vec![Reply::lines(numbers(5))]), ["1|2|3|4|5"]);
+        assert_eq!(texts(vec![Reply::lines(numbers(6))]), ["1|2|3|4|… 2 more lines"]);
+        assert_eq!(texts(vec![Reply::lines(numbers(10_000))]), ["1|2|3|4|… 9,996 more lines"]);
+        assert_eq!(texts(vec![Reply::text(numbers(7).join("\r\n"))]), ["1|2|3|4|… 3 more lines"]);
+    }
+
+    #[test]
+    fn many_replies_are_counted_together() {
+        let replies: Vec<Reply> = numbers(10_000).into_iter().map(Reply::from).collect();
+        assert_eq!(texts(replies), ["1", "2", "3", "4", "… 9,996 more lines"]);
+        let pairs = (0..4).map(|_| Reply::lines(["a", "b"])).collect();
+        assert_eq!(texts(pairs), ["a|b", "a|b", "… 4 more lines"]);
+        let uneven = vec![Reply::lines(["a", "b", "c"]), Reply::lines(["d", "e", "f"]), Reply::text("g")];
+        assert_eq!(texts(uneven), ["a|b|c", "d|… 3 more lines"]);
+    }
+
+    #[test]
+    fn each_place_has_its_own_five() {
+        let (here, private) = (|| Reply::lines(numbers(5)), || Reply::lines(numbers(6)).private());
+        assert_eq!(texts(vec![here(), private()]), ["1|2|3|4|5", "1|2|3|4|… 2 more lines"]);
+    }
+
+    #[test]
+    fn an_empty_line_is_none() {
+        assert_eq!(texts(vec![Reply::text("a\n\n\n\n\n\nb")]), ["a\n\n\n\n\n\nb"]);
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+}

@@ -1,0 +1,133 @@
+//! The end of an event: its replies are confirmed, what failed is sent on its way (to be tried again, or to the dead
+//! letters) and confirmed there, then it is remembered as done, and acknowledged last.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bus::{DeadLetter, Delay, Delivery, Error, Message, Past};
+use futures_util::FutureExt;
+
+use crate::error::Failure;
+use crate::publish::PUBLISH_WITHIN;
+use crate::runner::{Runner, Work};
+
+/// How often a message is sent to a broker that does not answer.
+const TRIES: usize = 3;
+/// How long to wait in between, and before an event is given back.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Runner {
+    /// Settles an event whose handlers have run; what has to be waited for is awaited beside the lane's next event.
+    pub(crate) fn finish(self: &Arc<Self>, work: Box<Work>) {
+        let mut settling = Box::pin(self.clone().settle(work));
+        if settling.as_mut().now_or_never().is_none() {
+            self.main.spawn(settling);
+        }
+    }
+
+    async fn settle(self: Arc<Self>, mut work: Box<Work>) {
+        for (handler, confirm) in std::mem::take(&mut work.confirms) {
+            if let Err(why) = confirm.await {
+                work.failures.push((handler, why.into()));
+            }
+        }
+        // a handler fails once, whatever befell all its replies
+        work.failures.sort_by_key(|(handler, _)| *handler);
+        work.failures.dedup_by_key(|(handler, _)| *handler);
+        let Work { delivery, event, only, failures, begun: _begun, .. } = *work;
+        let failed = !failures.is_empty();
+        for (handler, failure) in failures {
+            let attempts = Past::of(&delivery).attempts.saturating_add(1);
+            if let Err(why) = self.send_on(&delivery, handler, attempts, &failure).await {
+                return give_back(delivery, &why).await;
+            }
+        }
+        // what is tried again by itself may not be taken for done when it comes
+        if only.is_none() || !failed {
+            self.seen.remember((event.id, only));
+        }
+        delivery.acknowledge();
+    }
+
+    /// Sends an event on its way that a handler has failed on so often.
+    async fn send_on(
+        &self,
+        delivery: &Delivery,
+        handler: usize,
+        attempts: u32,
+        failure: &Failure,
+    ) -> Result<(), Error> {
+        let name = &self.handlers[handler].name;
+        let again = usize::try_from(attempts).ok().and_then(|attempts| Delay::ALL.get(attempts.checked_sub(1)?));
+        let count = self.counts.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let (event, key) = (&delivery.properties.message_id, Past::of(delivery).key);
+        let mut why = failure.to_string();
+        if let Some(&after) = again.filter(|_| !failure.is_final()) {
+            let wait = after.duration();
+            tracing::warn!(
+                handler = name, event, key, why, attempts, count,
+                "a handler failed: it is tried again in {wait:?}"
+            );
+            match self.send(Message::retry(delivery, &self.queue, name, attempts, after)).await {
+                Err(refused) if is_refusal(&refused) => why = format!("{why}; and it can't be tried again: {refused}"),
+                sent => return sent,
+            }
+        }
+        tracing::error!(
+            handler = name, event, key, why, attempts, count,
+            "a handler failed for good: its event is set aside with the dead letters"
+        );
+        let handler = Some(name.clone());
+        let letter = DeadLetter { attempts, handler, ..DeadLetter::new(delivery, &self.queue, why) };
+        self.send(Message::dead(self.broker.topology(), delivery, &letter)).await
+    }
+
+    /// Sets an event aside with the dead letters, and acknowledges it.
+    pub(crate) async fn bury_with(&self, delivery: Delivery, letter: DeadLetter) {
+        match self.send(Message::dead(self.broker.topology(), &delivery, &letter)).await {
+            Ok(()) => delivery.acknowledge(),
+            Err(why) if is_refusal(&why) => {
+                tracing::error!(key = &*delivery.key, %why, "a dead letter can't be written: the broker buries the event as it is");
+                delivery.bury();
+            }
+            Err(why) => give_back(delivery, &why).await,
+        }
+    }
+
+    /// Moves an event to another queue.
+    pub(crate) async fn move_to(&self, delivery: Delivery, queue: &str) {
+        match self.send(Message::moved(&delivery, queue)).await {
+            Ok(()) => delivery.acknowledge(),
+            Err(why) => give_back(delivery, &why).await,
+        }
+    }
+
+    /// Publishes until it is confirmed, or refused, or the broker has had its chances.
+    async fn send(&self, message: Message) -> Result<(), Error> {
+        let mut tries = 1;
+        loop {
+            let sent = match tokio::time::timeout(PUBLISH_WITHIN, self.broker.publish(message.clone())).await {
+                Ok(confirm) => confirm.await,
+                Err(_) => Err(Error::TimedOut { what: "take a message", after: PUBLISH_WITHIN }),
+            };
+            match sent {
+                Err(Error::Away { .. } | Error::TimedOut { .. }) if tries < TRIES => tries += 1,
+                sent => return sent,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The broker is there and doesn't want this message.
+fn is_refusal(why: &Error) -> bool {
+    matches!(why, Error::Unroutable(_) | Error::Full(_) | Error::TooLarge { .. })
+}
+
+/// Gives an event back that can be neither finished nor sent on.
+async fn give_back(delivery: Delivery, why: &Error) {
+    tracing::warn!(key = &*delivery.key, %why, "an event can't be settled: it is given back");
+    tokio::time::sleep(PAUSE).await;
+    delivery.requeue();
+}
