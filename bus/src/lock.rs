@@ -51,6 +51,13 @@ impl Lock {
     }
 }
 
+/// Nobody who asks its lease takes it for ours any more, when it is given back.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.lease.lose();
+    }
+}
+
 impl Lease {
     /// Granted until told otherwise: within one process nobody else can have it.
     pub fn endless() -> Self {
@@ -67,6 +74,12 @@ impl Lease {
         let lease = Lease { until: Arc::new(AtomicU64::new(0)), lost: CancellationToken::new() };
         lease.extend(since, lasts);
         lease
+    }
+
+    /// The same lease, lost when `token` is cancelled.
+    #[must_use]
+    pub fn within(self, token: &CancellationToken) -> Self {
+        Lease { lost: token.child_token(), ..self }
     }
 
     /// The broker granted it again: until so long after `since`, the moment at which it was asked.

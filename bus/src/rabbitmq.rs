@@ -1,7 +1,7 @@
 //! RabbitMQ (3.10 and 4.x), over AMQP 0-9-1. Nothing else in pubbot names the client library.
 //!
 //! Two connections: one publishes, another consumes, so that a broker which takes no more messages still takes
-//! acknowledgements. Each is supervised here and opened again when it breaks, its channels with it; what the topology
+//! acknowledgements. A third one has the locks, once there is one to be had. Each is supervised here and opened again when it breaks, its channels with it; what the topology
 //! says is declared again each time.
 
 mod backoff;
@@ -11,6 +11,7 @@ mod declare;
 mod delivery;
 mod ledger;
 mod link;
+mod lock;
 mod place;
 mod properties;
 mod publisher;
@@ -30,6 +31,7 @@ use self::backoff::Backoff;
 use self::connection::close_channel;
 use self::consumer::Subscription;
 use self::link::{Link, Live, Login, Outage};
+use self::lock::Locks;
 use self::place::Place;
 use self::publisher::Publisher;
 use crate::{Broker, Confirm, Consumer, Error, Lock, Message, Queue, Topology};
@@ -47,6 +49,7 @@ pub struct RabbitMq {
     ambient: Arc<dyn Ambient>,
     publisher: Publisher,
     consuming: Link,
+    locks: Locks,
     /// Declared without a consumer: a broker that lost its data needs them again.
     declared: Arc<Mutex<Vec<Queue>>>,
     /// What publishes and consumes.
@@ -72,24 +75,29 @@ impl RabbitMq {
     ) -> Result<RabbitMq, Error> {
         let place = Place::parse(url)?;
         let outage = Arc::new(Outage::new(place.clone(), 2));
-        let login = |half: &str| Login {
+        let login = |part: &str| Login {
             place: place.clone(),
-            name: format!("{name} ({half})"),
+            name: format!("{name} ({part})"),
             outage: outage.clone(),
             ambient: ambient.clone(),
         };
         let (stop, hang_up) = (CancellationToken::new(), CancellationToken::new());
         let (publishing, publishing_keeper) = Link::connect(login("publishes"), hang_up.clone()).await?;
         let (consuming, consuming_keeper) = Link::connect(login("consumes"), hang_up.clone()).await?;
+        let locking = Login { place: place.clone().with_heartbeat(lock::HEARTBEAT), ..login("locks") };
+        let wanted = CancellationToken::new();
+        let (locking, locking_keeper) = Link::when_wanted(locking, wanted.clone(), hang_up.clone());
+        let locks = Locks::new(locking, wanted, topology.clone(), ambient.clone(), stop.clone());
         let (publisher, courier) = Publisher::new(publishing, topology.clone(), ambient.clone(), stop.clone());
         let declared = Arc::new(Mutex::default());
         let (workers, keepers) = (TaskTracker::new(), TaskTracker::new());
         keepers.spawn(publishing_keeper.run());
         keepers.spawn(consuming_keeper.run());
+        keepers.spawn(locking_keeper);
         workers.spawn(courier.run());
         workers.spawn(redeclare(declared.clone(), consuming.clone(), topology.clone(), stop.clone()));
         let (stop, hang_up) = (stop.drop_guard(), hang_up.drop_guard());
-        Ok(RabbitMq { topology, ambient, publisher, consuming, declared, workers, keepers, stop, hang_up })
+        Ok(RabbitMq { topology, ambient, publisher, consuming, locks, declared, workers, keepers, stop, hang_up })
     }
 
     /// Does something that needs the consuming connection, again and again while the broker is away, for 30 s.
@@ -163,16 +171,19 @@ impl Broker for RabbitMq {
         Ok(consumer)
     }
 
-    async fn depth(&self, _queue: &str) -> Result<Option<u64>, Error> {
-        Err(Error::Closed)
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
+        self.patiently(|live| declare::depth(live, queue)).await
     }
 
     async fn read_stream(&self, _stream: Queue) -> Result<Vec<Bytes>, Error> {
         Err(Error::Closed)
     }
 
-    async fn lock(&self, _name: &str) -> Result<Lock, Error> {
-        Err(Error::Closed)
+    async fn lock(&self, name: &str) -> Result<Lock, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.locks.lock(name, &self.workers).await
     }
 
     async fn close(&self) {

@@ -301,6 +301,17 @@ impl Topology {
         }
     }
 
+    /// The queue that is a lock: it belongs to the connection of whoever has it, and nothing is ever put into it.
+    pub fn lock(&self, name: &str) -> Queue {
+        Queue {
+            name: self.lock_name(name),
+            bindings: Vec::new(),
+            fanout: None,
+            exclusive: true,
+            arguments: vec![("x-max-length", 1.into())],
+        }
+    }
+
     /// The name of a lock, as the broker knows it.
     pub fn lock_name(&self, name: &str) -> String {
         format!("{}.lock.{name}", self.prefix)

@@ -4,9 +4,36 @@
 
 mod conformance {
     mod broken_connections;
+    mod locks;
     mod rules;
     mod socket;
     mod world;
+
+    /// Not through a socket, which knows neither locks nor streams.
+    macro_rules! on_brokers_of_ones_own {
+        ($($test:ident),* $(,)?) => {
+            mod own_embedded {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let world = super::world::embedded();
+                    super::rules::$test(&*world.broker).await;
+                })*
+            }
+            mod own_rabbitmq {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let world = super::world::rabbitmq().await;
+                    super::rules::$test(&*world.broker).await;
+                    world.broker.close().await;
+                })*
+            }
+        };
+    }
+
+    on_brokers_of_ones_own! {
+        a_lock_has_one_holder_at_a_time,
+        whoever_stops_waiting_for_a_lock_leaves_it_free,
+    }
 
     macro_rules! on_every_broker {
         ($($test:ident),* $(,)?) => {

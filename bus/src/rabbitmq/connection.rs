@@ -129,6 +129,12 @@ impl Connection {
         self.lapin.status().blocked()
     }
 
+    /// After how much silence both ends get suspicious, as agreed with the broker; `None` when they never do.
+    pub(super) fn heartbeat(&self) -> Option<Duration> {
+        let seconds = self.lapin.configuration().heartbeat();
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
     /// Says goodbye, for at most 1 s; then the connection is torn down.
     pub(super) async fn close(&self) {
         if self.is_open() {

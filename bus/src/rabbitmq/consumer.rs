@@ -86,7 +86,7 @@ impl Subscription {
         connection.answer("limit the prefetch", qos).await?;
         let options = BasicConsumeOptions::default();
         let consume = channel.basic_consume(name, ShortString::default(), options, FieldTable::default());
-        declare::answer(connection, &self.queue, "begin to deliver", consume).await
+        declare::answer(connection, &self.queue.name, "begin to deliver", consume).await
     }
 
     /// Forwards and settles until the user drops the consumer or we are to close.

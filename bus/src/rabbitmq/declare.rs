@@ -6,9 +6,14 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 use tokio::time::timeout;
 
-use super::connection::{ANSWER_WITHIN, Connection, explain, short};
+use super::connection::{ANSWER_WITHIN, Connection, close_channel, explain, short};
+use super::link::Live;
 use super::properties;
 use crate::{Error, Queue, Topology};
+
+/// AMQP's reply codes (AMQP 0-9-1, section 1.8) for a queue that is not there, and one of another connection.
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
 
 /// Declares the exchange of events.
 pub(super) async fn exchange(connection: &Connection, channel: &Channel, topology: &Topology) -> Result<(), Error> {
@@ -35,7 +40,7 @@ pub(super) async fn queue(
         let (exchange, pattern) = (short(&topology.events_exchange())?, short(pattern.as_str())?);
         let bound =
             channel.queue_bind(name.clone(), exchange, pattern, QueueBindOptions::default(), FieldTable::default());
-        answer(connection, queue, "bind a queue", bound).await?;
+        answer(connection, &queue.name, "bind a queue", bound).await?;
     }
     if let Some(fanout) = &queue.fanout {
         bind_fanout(connection, channel, queue, fanout).await?;
@@ -50,7 +55,7 @@ async fn bind_fanout(connection: &Connection, channel: &Channel, queue: &Queue, 
     connection.answer("declare an exchange", declared).await?;
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     let bound = channel.queue_bind(short(&queue.name)?, short(name)?, ShortString::default(), options, arguments);
-    answer(connection, queue, "bind a queue", bound).await
+    answer(connection, &queue.name, "bind a queue", bound).await
 }
 
 async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<ShortString, Error> {
@@ -63,19 +68,67 @@ async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> R
     };
     let arguments = properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))?;
     let declared = channel.queue_declare(short(&queue.name)?, options, arguments);
-    Ok(answer(connection, queue, "declare a queue", declared).await?.name().clone())
+    Ok(answer(connection, &queue.name, "declare a queue", declared).await?.name().clone())
+}
+
+/// Declares a queue that only this connection may use; false when another one has it. The channel is closed then.
+///
+/// # Errors
+/// As [`queue`].
+pub(super) async fn exclusive(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<bool, Error> {
+    let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let arguments = properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))?;
+    let name = short(&queue.name)?;
+    let declared = async {
+        match channel.queue_declare(name, options, arguments).await {
+            Err(why) if has_code(&why, RESOURCE_LOCKED) => Ok(false),
+            declared => declared.map(|_| true),
+        }
+    };
+    answer(connection, &queue.name, "declare a queue", declared).await
+}
+
+/// How many messages are ready in the queue of this name, if it is there; asked on a channel of its own.
+///
+/// # Errors
+/// As [`queue`].
+pub(super) async fn depth(live: Live, queue: &str) -> Result<Option<u64>, Error> {
+    let Ok(name) = short(queue) else { return Ok(None) };
+    let channel = live.connection.channel().await?;
+    let counted = async {
+        match count(&channel, name).await {
+            Err(why) if has_code(&why, NOT_FOUND) => Ok(None),
+            counted => counted.map(Some),
+        }
+    };
+    let depth = answer(&live.connection, queue, "count the messages of a queue", counted).await;
+    close_channel(&channel).await;
+    depth
+}
+
+/// How many messages are ready in the queue of this name. When there is none, or it is another connection's, the broker
+/// closes the channel.
+pub(super) async fn count(channel: &Channel, queue: ShortString) -> lapin::Result<u64> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let declared = channel.queue_declare(queue, options, FieldTable::default()).await?;
+    Ok(declared.message_count().into())
+}
+
+/// The broker closed the channel, or the connection, with this code.
+fn has_code(why: &lapin::Error, code: u16) -> bool {
+    matches!(why.kind(), ErrorKind::ProtocolError(error) if error.get_id() == code)
 }
 
 /// Waits for an answer that may be a refusal of this queue.
 pub(super) async fn answer<T>(
     connection: &Connection,
-    queue: &Queue,
+    queue: &str,
     what: &'static str,
     request: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, Error> {
     match timeout(ANSWER_WITHIN, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(why)) if concerns_channel(&why) => Err(Error::Queue { queue: queue.name.clone(), why: explain(&why) }),
+        Ok(Err(why)) if concerns_channel(&why) => Err(Error::Queue { queue: queue.to_owned(), why: explain(&why) }),
         Ok(Err(why)) => Err(connection.away(&why)),
         Err(_) => Err(Error::TimedOut { what, after: ANSWER_WITHIN }),
     }

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use lapin::Event;
 use protocol::Ambient;
 use tokio::sync::{Notify, watch};
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -29,21 +29,25 @@ struct State {
     /// Links that are not up.
     down: usize,
     /// It was said already that the broker is away.
-    said: bool,
+    said_away: bool,
+    /// It was said already that the broker is there.
+    said_there: bool,
 }
 
 impl Outage {
     /// For so many links, none of which is up yet.
     pub(super) fn new(place: Place, links: usize) -> Self {
-        Outage { place, state: Mutex::new(State { down: links, said: false }) }
+        Outage { place, state: Mutex::new(State { down: links, said_away: false, said_there: false }) }
     }
 
-    fn link_lost(&self) {
+    fn link_down(&self) {
         self.lock().down += 1;
     }
 
     fn is_away(&self, why: &str) {
-        if !std::mem::replace(&mut self.lock().said, true) {
+        let mut state = self.lock();
+        state.said_there = false;
+        if !std::mem::replace(&mut state.said_away, true) {
             tracing::warn!("the broker at {} is away: {why}; trying again until it comes", self.place);
         }
     }
@@ -52,8 +56,10 @@ impl Outage {
         let mut state = self.lock();
         state.down = state.down.saturating_sub(1);
         if state.down == 0 {
-            state.said = false;
-            tracing::info!("the broker at {} is there", self.place);
+            state.said_away = false;
+            if !std::mem::replace(&mut state.said_there, true) {
+                tracing::info!("the broker at {} is there", self.place);
+            }
         }
     }
 
@@ -66,6 +72,10 @@ impl Outage {
 #[derive(Clone)]
 pub(super) struct Live {
     pub(super) connection: Arc<Connection>,
+    /// Since when.
+    pub(super) since: Instant,
+    /// There was another one before.
+    pub(super) is_again: bool,
     useless: Arc<Notify>,
 }
 
@@ -108,10 +118,37 @@ impl Link {
     /// [`Error::Refused`] when the broker refuses us.
     pub(super) async fn connect(login: Login, stop: CancellationToken) -> Result<(Self, Keeper), Error> {
         let connection = login.connect(Patience::UntilRefused).await?;
-        let live = Live::new(connection);
+        let live = Live::new(connection, false);
         let (sender, up) = watch::channel(Some(live.clone()));
         let link = Link { up, place: login.place.clone() };
         Ok((link, Keeper { login, sender, live, stop }))
+    }
+
+    /// A link that is had from the moment on at which somebody wants it, and what keeps it up until `stop`.
+    pub(super) fn when_wanted(
+        login: Login,
+        wanted: CancellationToken,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, up) = watch::channel(None);
+        let link = Link { up, place: login.place.clone() };
+        let keep = async move {
+            let connecting = async {
+                wanted.cancelled().await;
+                login.outage.link_down();
+                login.connect(Patience::Always).await
+            };
+            let connected = tokio::select! {
+                connected = connecting => connected,
+                () = stop.cancelled() => return,
+            };
+            // with this patience it never gives up
+            let Ok(connection) = connected else { return };
+            let live = Live::new(connection, false);
+            sender.send_replace(Some(live.clone()));
+            Keeper { login, sender, live, stop }.run().await;
+        };
+        (link, keep)
     }
 
     /// Waits until the connection is up.
@@ -143,8 +180,8 @@ impl Link {
 }
 
 impl Live {
-    fn new(connection: Connection) -> Self {
-        Live { connection: Arc::new(connection), useless: Arc::default() }
+    fn new(connection: Connection, is_again: bool) -> Self {
+        Live { connection: Arc::new(connection), since: Instant::now(), is_again, useless: Arc::default() }
     }
 }
 
@@ -203,7 +240,7 @@ impl Keeper {
                 () = stop.cancelled() => break,
             };
             self.sender.send_replace(None);
-            self.login.outage.link_lost();
+            self.login.outage.link_down();
             self.login.outage.is_away(&why);
             self.live.connection.tear_down();
             let connected = tokio::select! {
@@ -212,7 +249,7 @@ impl Keeper {
             };
             // with this patience it never gives up
             let Ok(connection) = connected else { return };
-            self.live = Live::new(connection);
+            self.live = Live::new(connection, true);
             self.sender.send_replace(Some(self.live.clone()));
         }
         self.live.connection.close().await;

@@ -46,6 +46,12 @@ impl Place {
         let shown = shown(&uri);
         Ok(Place { uri, shown })
     }
+
+    /// The same place, with this heartbeat asked for, in seconds.
+    pub(super) fn with_heartbeat(mut self, seconds: u16) -> Self {
+        self.uri.query.heartbeat = Some(seconds);
+        self
+    }
 }
 
 /// Host and port, and the virtual host unless it is the usual one.

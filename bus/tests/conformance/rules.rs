@@ -1,8 +1,9 @@
 //! The rules that hold on every broker. One function a rule; each is given an empty broker.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use bus::{Address, Argument, Broker, Error, Message, Properties};
+use bus::{Address, Argument, Broker, Error, Lock, Message, Properties};
 use bytes::Bytes;
 use protocol::{ChatKind, RoutingKey};
 use tokio::time::{Instant, timeout};
@@ -318,6 +319,37 @@ pub async fn closing_ends_the_consumers(broker: &dyn Broker) {
     let mut consumer = consume(broker, broker.topology().worker("main", patterns(&["a.b"])), 10).await;
     broker.close().await;
     assert!(timeout(PATIENCE, consumer.next()).await.unwrap().is_none());
+}
+
+pub async fn a_lock_has_one_holder_at_a_time(broker: &dyn Broker) {
+    let first = lock(broker, "n").await;
+    let elsewhere = lock(broker, "another").await;
+    let mut second = broker.lock("n");
+    for _ in 0..10 {
+        assert!(timeout(A_WHILE, &mut second).await.is_err(), "two have it");
+        assert!(first.holds());
+    }
+    let lease = first.lease();
+    drop(first);
+    let second = timeout(PATIENCE, second).await.unwrap().unwrap();
+    assert!(second.holds() && elsewhere.holds());
+    assert!(!lease.holds());
+    assert!(timeout(A_WHILE, second.lost()).await.is_err());
+}
+
+pub async fn whoever_stops_waiting_for_a_lock_leaves_it_free(broker: &dyn Broker) {
+    for after in [0, 0, 1, 3, 10, 30] {
+        // given up while it is asked for, or just granted
+        drop(timeout(Duration::from_millis(after), broker.lock("n")).await);
+    }
+    let first = lock(broker, "n").await;
+    assert!(timeout(A_WHILE, broker.lock("n")).await.is_err());
+    drop(first);
+    assert!(lock(broker, "n").await.holds());
+}
+
+async fn lock(broker: &dyn Broker, name: &str) -> Lock {
+    timeout(PATIENCE, broker.lock(name)).await.expect("a lock within 30 s").unwrap()
 }
 
 /// A message for the queue of this name.
