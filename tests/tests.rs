@@ -8,5 +8,6 @@ mod echo;
 mod faults;
 mod groups;
 mod late;
+mod queues;
 mod tidy;
 mod world;
