@@ -344,6 +344,52 @@ async fn an_event_for_a_handler_that_is_gone_is_a_dead_letter_that_says_so() {
     assert_eq!((&*letter.key, letter.handler.as_deref()), ("a.b", Some("main/p/old")));
 }
 
+/// Takes what is first in a queue and gives it back, so often: as workers do that die of it.
+async fn comes_back(world: &World, queue: bus::Queue, times: usize) {
+    for _ in 0..times {
+        let mut consumer = world.broker.consume(queue.clone(), 1).await.unwrap();
+        next(&mut consumer).await.requeue();
+    }
+}
+
+#[tokio::test]
+async fn what_was_delivered_again_and_again_is_tried_alone_and_innocents_are_answered() {
+    let mut world = World::empty().await;
+    let topology = world.broker.topology().clone();
+    let queue = topology.worker("main", vec![protocol::Pattern::parse("#").unwrap()]);
+    world.broker.declare(queue.clone()).await.unwrap();
+    world.say(1, "hi").await;
+    comes_back(&world, queue.clone(), 2).await;
+    world.start(Plugin::new("p").on(trigger("hi"), steady)).await;
+    assert!(world.hear().await.contains("00000001"));
+    world.broker.idle().await;
+    assert_eq!(world.broker.held(&topology.suspect("main").name), 0);
+}
+
+#[tokio::test]
+async fn what_kills_three_workers_alone_is_a_dead_letter_and_the_next_suspect_is_answered() {
+    let mut world = World::empty().await;
+    let topology = world.broker.topology().clone();
+    let suspects = topology.suspect("main");
+    world.broker.declare(topology.worker("main", vec![protocol::Pattern::parse("#").unwrap()])).await.unwrap();
+    world.broker.declare(suspects.clone()).await.unwrap();
+    let mut events = world.broker.consume(topology.worker("main", vec![]), 2).await.unwrap();
+    for n in [1, 2] {
+        world.say(n, "hi").await;
+        let event = next(&mut events).await;
+        world.broker.publish(Message::moved(&event, &suspects.name)).await.await.unwrap();
+        event.acknowledge();
+    }
+    drop(events);
+    comes_back(&world, suspects, 3).await;
+    world.start(Plugin::new("p").on(trigger("hi"), steady)).await;
+    let (letter, dead) = world.dead().await;
+    assert_eq!(letter.error.as_deref(), Some("it killed its worker 3 times"));
+    assert_eq!((&*letter.key, letter.queue.as_deref()), ("chat.irc.#c.chat", Some("pubbot.worker.main")));
+    assert!(String::from_utf8_lossy(&dead.body).contains("000000000001"));
+    assert!(world.hear().await.contains("000000000002"));
+}
+
 #[tokio::test]
 async fn a_stopping_worker_finishes_what_runs_and_gives_back_the_rest() {
     async fn slow(args: Args) -> String {
