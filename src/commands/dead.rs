@@ -6,9 +6,9 @@ mod letter;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use bus::{Broker, Consumer, Error, Message, System};
+use bus::{Broker, Consumer, Error, Message, Past, System};
 use clap::{Args, Subcommand};
-use protocol::Ambient;
+use protocol::{Ambient, Timestamp};
 use tokio::time::timeout;
 
 use self::letter::Letter;
@@ -169,13 +169,18 @@ impl Retry {
     async fn run(self, broker: &dyn Broker) -> Result<(), Failure> {
         let mut wanted = Wanted::new(self.ids);
         let (mut kept, mut retried, mut failed) = (Vec::new(), 0_usize, false);
+        let now = System.now();
         let mut dead = Letters::open(broker, AT_ONCE).await?;
         while let Some(letter) = dead.next().await {
+            if Past::of(&letter.delivery).retried == Some(now) {
+                // one of these has given up again already, and is the last by now
+                break;
+            }
             if !self.all && !wanted.has(letter.id()) {
                 kept.push(letter);
                 continue;
             }
-            match retry(broker, &letter).await {
+            match retry(broker, &letter, now).await {
                 Ok(()) => {
                     letter.delivery.acknowledge();
                     retried += 1;
@@ -212,8 +217,8 @@ impl Forget {
 }
 
 /// Publishes a letter to where it gave up.
-async fn retry(broker: &dyn Broker, letter: &Letter) -> Result<(), String> {
-    let again = Message::again(&letter.delivery, System.now());
+async fn retry(broker: &dyn Broker, letter: &Letter, now: Timestamp) -> Result<(), String> {
+    let again = Message::again(&letter.delivery, now);
     let again = again.ok_or("nobody knows which queue it came from, so it can't go back there")?;
     broker.publish(again).await.await.map_err(|why| match why {
         Error::Unroutable(queue) => format!("the queue {queue} that it came from is gone"),
