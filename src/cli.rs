@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, publish, say, tail, up, worker};
+use crate::commands::{check, completions, connector, dead, publish, say, tail, up, worker};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -80,6 +80,7 @@ pub enum Command {
     Say(say::Say),
     Publish(publish::Publish),
     Tail(tail::Tail),
+    Dead(dead::Dead),
     Check(check::Check),
     Completions(completions::Completions),
 }
@@ -94,6 +95,7 @@ impl Command {
             Command::Say(command) => command.run(options, environment),
             Command::Publish(command) => command.run(options, environment),
             Command::Tail(command) => command.run(options, environment),
+            Command::Dead(command) => command.run(options, environment),
             Command::Check(command) => command.run(options, environment),
             Command::Completions(command) => command.run(),
         }
@@ -127,13 +129,21 @@ mod tests {
     fn every_command_and_option_has_a_help_text_and_each_command_an_example() {
         let mut cli = Cli::command();
         cli.build();
-        for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
-            assert!(command.get_about().is_some(), "{}", command.get_name());
-            assert!(command.get_after_help().is_some(), "{}", command.get_name());
-            for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {argument}", command.get_name());
-            }
+        for command in cli.get_subcommands() {
+            helps(command);
         }
+    }
+
+    fn helps(command: &clap::Command) {
+        if command.get_name() == "help" {
+            return;
+        }
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        assert!(command.get_after_help().is_some(), "{}", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {argument}", command.get_name());
+        }
+        command.get_subcommands().for_each(helps);
     }
 
     #[test]
@@ -154,6 +164,12 @@ mod tests {
             &["pubbot", "up", "--nick", "a b"],
             &["pubbot", "worker", "--group", "a.b"],
             &["pubbot", "up", "-q", "-v"],
+            &["pubbot", "dead"],
+            &["pubbot", "dead", "show"],
+            &["pubbot", "dead", "retry"],
+            &["pubbot", "dead", "retry", "--all", "x"],
+            &["pubbot", "dead", "drop", "--all"],
+            &["pubbot", "dead", "list", "--limit", "0"],
         ] {
             assert_eq!(Cli::try_parse_from(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }

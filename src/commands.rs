@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod connector;
+pub mod dead;
 pub mod publish;
 pub mod say;
 pub mod tail;

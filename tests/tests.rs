@@ -4,6 +4,7 @@
 
 mod chat;
 mod commands;
+mod dead;
 mod echo;
 mod faults;
 mod groups;

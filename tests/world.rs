@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use bus::{Address, Broker, Message, Properties, Topology};
 use servers::{IrcUser, Ngircd, Output, Program, RabbitMq, Service};
 use tempfile::TempDir;
 
@@ -129,6 +130,25 @@ impl World {
                 roles
             }
         }
+    }
+
+    /// Publishes a body that may be anything, as a program in any language could.
+    pub fn publish_bytes(&self, key: &str, body: &'static [u8]) {
+        let to = Address::Topic(protocol::RoutingKey::parse(key).unwrap());
+        let message = Message { to, mandatory: true, properties: Properties::default(), body: body.into() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let broker: Box<dyn Broker> = match self.kind {
+                Kind::Up => Box::new(bus::socket::connect(&self.folder.path().join("data/pubbot.sock")).await.unwrap()),
+                Kind::Spread => {
+                    let topology = Topology::new(&self.prefix);
+                    let ambient = std::sync::Arc::new(bus::System);
+                    Box::new(bus::RabbitMq::connect(&self.broker_url, topology, "test", ambient).await.unwrap())
+                }
+            };
+            broker.publish(message).await.await.unwrap();
+            broker.close().await;
+        });
     }
 
     /// Starts `pubbot tail` and waits until it is bound.

@@ -141,3 +141,48 @@ async fn give_back(delivery: Delivery, why: &Error) {
     tokio::time::sleep(PAUSE).await;
     delivery.requeue();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use bus::{Broker, Embedded, Properties, Topology};
+    use protocol::RoutingKey;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{Plugin, State, Worker, event};
+
+    /// When it ran, in whole seconds since the beginning.
+    type Runs = Arc<(Instant, Mutex<Vec<u64>>)>;
+
+    async fn fails(runs: State<Runs>) -> Result<(), crate::Error> {
+        let seconds = runs.0.0.elapsed().as_secs();
+        runs.0.1.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
+        Err(std::io::Error::other("no disk").into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_between_tries_are_1_s_10_s_60_s_and_10_min() {
+        let broker = Embedded::new(Topology::default());
+        let mut dead = broker.consume(broker.topology().dead(), 1).await.unwrap();
+        let runs: Runs = Arc::new((Instant::now(), Mutex::default()));
+        let worker = Worker::new("main").plugin(Plugin::new("p").state(runs.clone()).on(event("a"), fails)).here();
+        let attached = worker.attach(Arc::new(broker.clone())).await.unwrap();
+        tokio::spawn(attached.work(CancellationToken::new()));
+        let event = protocol::Event::new(RoutingKey::parse("a").unwrap(), uuid::Uuid::nil(), &serde_json::json!({}));
+        broker.publish(Message::event(event.unwrap(), "test", None)).await.await.unwrap();
+        let letter = dead.next().await.unwrap();
+        assert_eq!(*runs.1.lock().unwrap(), [0, 1, 11, 71, 671]);
+        let expected = DeadLetter {
+            error: Some("no disk".into()),
+            attempts: 5,
+            handler: Some("main/p/fails".into()),
+            key: "a".into(),
+            queue: Some("pubbot.worker.main".into()),
+        };
+        assert_eq!(DeadLetter::read(&letter), expected);
+        assert_ne!(letter.properties, Properties::default());
+    }
+}

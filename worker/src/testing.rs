@@ -30,7 +30,7 @@ pub const BOT: &str = "pubbot";
 const TODAY: i64 = 1_700_000_000_000;
 
 /// A test that waits longer than this for a bot has found a bug.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// It is always the same day.
 struct Today;
