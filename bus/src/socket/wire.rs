@@ -171,9 +171,11 @@ impl From<Error> for Trouble {
             Error::Queue { queue, why } => Trouble::Queue { queue, why },
             Error::TooLarge { what, bytes, limit } => Trouble::TooLarge { what, bytes, limit },
             Error::Closed => Trouble::Closed,
-            other @ (Error::Url(_) | Error::TimedOut { .. } | Error::NotRunning { .. } | Error::NotFromOutside(_)) => {
-                Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() }
-            }
+            other @ (Error::Url(_)
+            | Error::TimedOut { .. }
+            | Error::NotRunning { .. }
+            | Error::NotFromOutside(_)
+            | Error::Folder { .. }) => Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() },
         }
     }
 }
