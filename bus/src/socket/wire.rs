@@ -40,6 +40,10 @@ pub(super) enum Request {
         queue: AskedQueue,
         prefetch: u16,
     },
+    Depth {
+        n: u64,
+        queue: String,
+    },
     Settle {
         consumer: u64,
         tag: u64,
@@ -63,6 +67,11 @@ pub(super) enum Answer {
     Done {
         n: u64,
         error: Option<Trouble>,
+    },
+    /// How many messages wait in a queue, if there is one.
+    Depth {
+        n: u64,
+        messages: Option<u64>,
     },
     /// Followed by the body.
     Delivery {
