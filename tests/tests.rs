@@ -4,6 +4,7 @@
 
 mod chat;
 mod commands;
+mod durable;
 mod echo;
 mod groups;
 mod late;
