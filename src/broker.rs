@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bus::{RabbitMq, System, Topology};
+use bus::{Embedded, RabbitMq, System, Topology};
 use connector::Secret;
 
 use crate::config::{Broker, Config};
@@ -18,6 +18,12 @@ pub fn socket(data_dir: &Path) -> PathBuf {
 /// The names on the configured broker.
 pub fn topology(config: &Config) -> Topology {
     Topology::new(&config.prefix)
+}
+
+/// Opens the embedded broker, whose queues are in the data folder.
+pub fn embedded(config: &Config) -> Result<Embedded, Failure> {
+    let folder = config.data_dir.join("queues");
+    Ok(Embedded::open(&folder, topology(config), Arc::new(System), config.durability)?)
 }
 
 /// Connects to RabbitMQ under a name that its management shows. Waits for it, without limit.

@@ -5,6 +5,7 @@
 mod chat;
 mod commands;
 mod dead;
+mod durable;
 mod echo;
 mod faults;
 mod groups;

@@ -1,5 +1,6 @@
 //! A world to test in: a private ngircd, a broker, a configuration file, and pubbot's processes in it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bus::{Address, Broker, Message, Properties, Topology};
@@ -69,6 +70,11 @@ impl World {
 
     pub fn config(&self) -> String {
         self.folder.path().join("pubbot.toml").to_str().unwrap().to_owned()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Starts a role or a command in this world.

@@ -136,6 +136,14 @@ pub enum Error {
     /// This can't be had through the Unix socket of an embedded broker.
     #[error("{0} can't be had from another process: the embedded broker keeps it to its own")]
     NotFromOutside(&'static str),
+    /// The folder of an embedded broker's queues can't be used.
+    #[error("the queues' folder {folder} can't be used: {why}")]
+    Folder {
+        /// Its path.
+        folder: String,
+        /// What the system says.
+        why: String,
+    },
     /// The broker was closed by us.
     #[error("the connection to the broker was closed")]
     Closed,

@@ -1,19 +1,30 @@
-//! A broker inside one process, by RabbitMQ's rules. For now it keeps everything in memory: what is queued when the
-//! process ends is gone.
+//! A broker inside one process, by RabbitMQ's rules. [`Embedded::open`] keeps its queues on disk, [`Embedded::new`] in
+//! memory only.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+mod disk;
+mod queue;
+mod record;
+mod state;
+mod timer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::PatternTree;
-use tokio::sync::mpsc::error::TrySendError;
+use protocol::{Ambient, Timestamp};
 use tokio::sync::{Notify, mpsc};
 
+use self::disk::Disk;
+use self::queue::Attached;
+use self::state::State;
 use crate::{
-    Address, Argument, Broker, Confirm, Consumer, Delivery, Error, Lease, Lock, Message, Outcome, Properties, Queue,
-    Settle, Topology, consumer,
+    Address, Broker, Confirm, Consumer, Delivery, Durability, Error, Lease, Lock, Message, Queue, Topology, consumer,
 };
+
+/// How long the disk may take for what was published last, when the broker is closed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The embedded broker. Clones share it.
 #[derive(Clone)]
@@ -25,21 +36,57 @@ pub struct Embedded {
 struct Shared {
     state: Mutex<State>,
     idle: Notify,
+    /// Something is due, or ends; the timer looks again.
+    timer: Arc<Notify>,
+    /// What time it is. In memory nobody knows.
+    ambient: Option<Arc<dyn Ambient>>,
+    /// Messages count as accepted only when the disk has them.
+    power: bool,
 }
 
 impl Embedded {
-    /// An empty broker.
+    /// An empty broker in memory. It does not say when messages were published.
     pub fn new(topology: Topology) -> Self {
-        Embedded { topology, shared: Arc::new(Shared { state: Mutex::default(), idle: Notify::new() }) }
+        Self::with(topology, None, false)
     }
 
-    /// Waits until every shared queue is empty and everything delivered is settled. Dead letters don't count.
+    /// The broker whose queues are in this folder; it is made, if it is not there. What was accepted before comes again
+    /// unless it was acknowledged, however that process ended.
+    ///
+    /// A disk that can't be written stops nothing: messages are in memory only as long as that lasts, which is logged
+    /// when it begins and when it ends. A damaged file costs what is damaged in it.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] when the folder can't be used, or another process uses it.
+    pub fn open(
+        folder: &Path,
+        topology: Topology,
+        ambient: Arc<dyn Ambient>,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        let (disk, found) = Disk::open(folder, durability, ambient.clone())?;
+        let messages = found.messages.len();
+        if messages > 0 {
+            tracing::info!(folder = %folder.display(), messages, "messages of an earlier run are in their queues again");
+        }
+        let broker = Self::with(topology, Some(ambient), durability == Durability::Power);
+        broker.shared.lock().recover(disk, found, &broker.shared, broker.shared.now_ms());
+        Ok(broker)
+    }
+
+    fn with(topology: Topology, ambient: Option<Arc<dyn Ambient>>, power: bool) -> Self {
+        let (state, idle, timer) = (Mutex::default(), Notify::new(), Arc::default());
+        Embedded { topology, shared: Arc::new(Shared { state, idle, timer, ambient, power }) }
+    }
+
+    /// Waits until every work and reply queue is empty and everything delivered is settled. Dead letters, what waits to
+    /// be tried again, and streams don't count.
     pub async fn idle(&self) {
         loop {
             let changed = self.shared.idle.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.shared.lock().outstanding == 0 {
+            if self.shared.lock().outstanding() == 0 {
                 return;
             }
             changed.await;
@@ -55,6 +102,20 @@ impl Embedded {
             .and_then(|id| state.queues.get(id))
             .map_or(0, |held| held.ready.len() + held.unsettled.len())
     }
+
+    fn take(&self, message: Message) -> Result<(), Error> {
+        let now = self.shared.now();
+        let Address::Later { after, .. } = &message.to else {
+            return self.shared.change(|state, loose| state.publish(message, now, loose));
+        };
+        let retry = self.topology.retry(*after);
+        let delayed = self.shared.change(|state, _| {
+            let id = state.declare(&retry, &self.shared)?;
+            state.delay(id, message, now)
+        });
+        self.shared.timer.notify_one();
+        delayed
+    }
 }
 
 #[async_trait]
@@ -68,31 +129,27 @@ impl Broker for Embedded {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
-        match message.to.clone() {
-            Address::Later { queue, after } => {
-                let (embedded, message) = (self.clone(), Message { to: Address::Queue(queue), ..message });
-                tokio::spawn(async move {
-                    tokio::time::sleep(after.duration()).await;
-                    embedded.shared.change(|state, loose| state.publish(message, loose)).ok();
-                });
-                Confirm::known(Ok(()))
-            }
-            _ => Confirm::known(self.shared.change(|state, loose| state.publish(message, loose))),
+        let taken = self.take(message);
+        self.shared.tend_timer();
+        match (taken, self.shared.safe()) {
+            (Ok(()), Some(safe)) => Confirm::awaited(safe),
+            (taken, _) => Confirm::known(taken),
         }
     }
 
     async fn declare(&self, queue: Queue) -> Result<(), Error> {
+        self.shared.tend_timer();
         self.shared.change(|state, _| state.declare(&queue, &self.shared).map(|_| ()))
     }
 
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error> {
+        self.shared.tend_timer();
         let (sender, consumer) = consumer(prefetch);
         let dead = self.topology.dead();
         self.shared.change(|state, loose| {
             state.declare(&dead, &self.shared)?;
             let id = state.declare(&queue, &self.shared)?;
-            state.attach(id, sender, usize::from(prefetch.max(1)), loose);
-            Ok::<_, Error>(())
+            state.attach(id, sender, usize::from(prefetch.max(1)), loose)
         })?;
         Ok(consumer)
     }
@@ -104,8 +161,10 @@ impl Broker for Embedded {
     }
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {
+        let now = self.shared.now().map(Timestamp::millis);
         self.shared.change(|state, _| {
             let id = state.declare(&stream, &self.shared)?;
+            state.shed(id, now);
             Ok(state.queues.get(&id).map_or(Vec::new(), |held| held.ready.iter().map(|it| it.body.clone()).collect()))
         })
     }
@@ -119,6 +178,11 @@ impl Broker for Embedded {
         let held: Vec<Attached> =
             self.shared.lock().queues.values_mut().flat_map(|queue| std::mem::take(&mut queue.consumers)).collect();
         drop(held);
+        if let Some(safe) = self.shared.safe()
+            && tokio::time::timeout(CLOSE_WITHIN, safe).await.is_err()
+        {
+            tracing::warn!("the disk is slow: what was published last may not survive a power failure");
+        }
     }
 }
 
@@ -128,19 +192,36 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state under the lock; what came loose is dropped after it, since dropping a delivery settles it.
+    /// Changes the state under the lock, and writes down what has changed. What came loose is dropped after it, since
+    /// dropping a delivery settles it.
     fn change<T>(&self, change: impl FnOnce(&mut State, &mut Loose) -> T) -> T {
         let mut loose = Loose::default();
         let (result, idle) = {
             let mut state = self.lock();
+            state.prepare(|| self.now_ms());
             let result = change(&mut state, &mut loose);
-            (result, state.outstanding == 0)
+            state.write_down();
+            (result, state.outstanding() == 0)
         };
         if idle {
             self.idle.notify_waiters();
         }
         drop(loose);
         result
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.ambient.as_ref().map(|ambient| ambient.now())
+    }
+
+    /// 0 when nobody knows.
+    fn now_ms(&self) -> i64 {
+        self.now().map_or(0, Timestamp::millis)
+    }
+
+    /// Resolves when everything that was accepted is on the disk; `None`: that is not asked for.
+    fn safe(&self) -> Option<tokio::sync::oneshot::Receiver<Result<(), Error>>> {
+        if self.power { self.lock().disk.as_ref().and_then(Disk::safe) } else { None }
     }
 }
 
@@ -149,273 +230,6 @@ impl Shared {
 struct Loose {
     senders: Vec<mpsc::Sender<Delivery>>,
     deliveries: Vec<Delivery>,
-}
-
-type QueueId = u64;
-
-#[derive(Default)]
-struct State {
-    queues: HashMap<QueueId, Held>,
-    names: HashMap<String, QueueId>,
-    locks: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
-    bindings: PatternTree<QueueId>,
-    /// Numbers queues, consumers, messages and deliveries.
-    last_number: u64,
-    /// Messages that are ready or unsettled in shared queues, the dead letters' aside.
-    outstanding: usize,
-}
-
-/// A queue with what it holds.
-struct Held {
-    queue: Queue,
-    settle: Arc<dyn Settle>,
-    ready: VecDeque<Stored>,
-    ready_bytes: usize,
-    unsettled: HashMap<u64, Unsettled>,
-    consumers: Vec<Attached>,
-    turn: usize,
-    /// Counts among what is outstanding.
-    counted: bool,
-}
-
-/// A message in a queue. Its position orders it among the others, also when it comes back.
-struct Stored {
-    position: u64,
-    key: Arc<str>,
-    properties: Properties,
-    body: Bytes,
-    attempts: u32,
-}
-
-struct Unsettled {
-    stored: Stored,
-    consumer: u64,
-}
-
-/// A consumer of a queue, and how many more deliveries it takes.
-struct Attached {
-    id: u64,
-    sender: mpsc::Sender<Delivery>,
-    credit: usize,
-}
-
-/// The way back for one queue's deliveries.
-struct Settlement {
-    shared: Weak<Shared>,
-    queue: QueueId,
-}
-
-impl Settle for Settlement {
-    fn settle(&self, tag: u64, outcome: Outcome) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.change(|state, loose| state.settle(self.queue, tag, outcome, loose));
-        }
-    }
-}
-
-impl State {
-    fn number(&mut self) -> u64 {
-        self.last_number += 1;
-        self.last_number
-    }
-
-    /// Finds or makes the queue, and adds bindings that it lacks.
-    fn declare(&mut self, queue: &Queue, shared: &Arc<Shared>) -> Result<QueueId, Error> {
-        let known = self.names.get(&queue.name).copied().filter(|_| !queue.exclusive);
-        let id = match known {
-            Some(id) => id,
-            None => self.create(queue, shared),
-        };
-        let Some(held) = self.queues.get_mut(&id) else { return Ok(id) };
-        if let Some(why) = held.queue.other_arguments(queue) {
-            return Err(why);
-        }
-        for pattern in &queue.bindings {
-            if known.is_none() || !held.queue.bindings.contains(pattern) {
-                self.bindings.insert(pattern, id);
-            }
-            if !held.queue.bindings.contains(pattern) {
-                held.queue.bindings.push(pattern.clone());
-            }
-        }
-        Ok(id)
-    }
-
-    fn create(&mut self, queue: &Queue, shared: &Arc<Shared>) -> QueueId {
-        let id = self.number();
-        let kept = queue.argument("x-dead-letter-routing-key").is_none();
-        self.queues.insert(
-            id,
-            Held {
-                queue: queue.clone(),
-                settle: Arc::new(Settlement { shared: Arc::downgrade(shared), queue: id }),
-                ready: VecDeque::new(),
-                ready_bytes: 0,
-                unsettled: HashMap::new(),
-                consumers: Vec::new(),
-                turn: 0,
-                counted: !kept,
-            },
-        );
-        if !queue.exclusive {
-            self.names.insert(queue.name.clone(), id);
-        }
-        id
-    }
-
-    fn attach(&mut self, id: QueueId, sender: mpsc::Sender<Delivery>, credit: usize, loose: &mut Loose) {
-        let attached = Attached { id: self.number(), sender, credit };
-        if let Some(held) = self.queues.get_mut(&id) {
-            held.consumers.push(attached);
-        }
-        self.dispatch(id, loose);
-    }
-
-    fn publish(&mut self, message: Message, loose: &mut Loose) -> Result<(), Error> {
-        let destination = message.destination().to_owned();
-        let queues = self.route(&message.to);
-        if queues.is_empty() {
-            let needed = message.mandatory || matches!(message.to, Address::Queue(_));
-            return if needed { Err(Error::Unroutable(destination)) } else { Ok(()) };
-        }
-        if queues.iter().any(|id| self.queues.get(id).is_some_and(Held::refuses_more)) {
-            return Err(Error::Full(destination));
-        }
-        let key: Arc<str> = destination.into();
-        for id in queues {
-            let (properties, body) = (message.properties.clone(), message.body.clone());
-            let position = self.number();
-            self.enqueue(id, Stored { position, key: key.clone(), properties, body, attempts: 0 });
-            self.dispatch(id, loose);
-        }
-        Ok(())
-    }
-
-    /// The queues that a message goes to, each once.
-    fn route(&self, to: &Address) -> Vec<QueueId> {
-        match to {
-            Address::Queue(name) | Address::Later { queue: name, .. } => {
-                self.names.get(name).copied().into_iter().collect()
-            }
-            Address::Topic(key) => {
-                let mut queues: Vec<QueueId> = self.bindings.matches(key).into_iter().copied().collect();
-                queues.sort_unstable();
-                queues.dedup();
-                queues
-            }
-        }
-    }
-
-    fn enqueue(&mut self, id: QueueId, stored: Stored) {
-        let Some(held) = self.queues.get_mut(&id) else { return };
-        let at = held.ready.partition_point(|other| other.position < stored.position);
-        held.ready_bytes += stored.body.len();
-        held.ready.insert(at, stored);
-        self.outstanding += usize::from(held.counted);
-        while held.over_limit() {
-            let Some(oldest) = held.ready.pop_front() else { break };
-            held.ready_bytes -= oldest.body.len();
-            self.outstanding -= usize::from(held.counted);
-            tracing::warn!(
-                queue = held.queue.name,
-                key = &*oldest.key,
-                "the queue is full: its oldest message is dropped"
-            );
-        }
-    }
-
-    /// Hands ready messages to consumers that have room, in turn; with a single active consumer always to the oldest.
-    fn dispatch(&mut self, id: QueueId, loose: &mut Loose) {
-        let Some(held) = self.queues.get_mut(&id) else { return };
-        while !held.ready.is_empty() {
-            held.drop_closed_consumers(loose);
-            let Some(index) = held.next_consumer() else { break };
-            self.last_number += 1;
-            held.deliver(index, self.last_number, loose);
-        }
-        let abandoned = held.queue.exclusive && held.consumers.is_empty();
-        if abandoned {
-            self.queues.remove(&id);
-            self.bindings.retain(|bound| *bound != id);
-        }
-    }
-
-    fn settle(&mut self, id: QueueId, tag: u64, outcome: Outcome, loose: &mut Loose) {
-        let Some(held) = self.queues.get_mut(&id) else { return };
-        let Some(Unsettled { stored, consumer }) = held.unsettled.remove(&tag) else { return };
-        if let Some(attached) = held.consumers.iter_mut().find(|attached| attached.id == consumer) {
-            attached.credit += 1;
-        }
-        self.outstanding -= usize::from(held.counted);
-        match outcome {
-            Outcome::Acknowledge => {}
-            Outcome::Requeue => self.enqueue(id, Stored { attempts: stored.attempts + 1, ..stored }),
-            Outcome::Bury => self.bury(id, stored, loose),
-        }
-        self.dispatch(id, loose);
-    }
-
-    fn bury(&mut self, id: QueueId, stored: Stored, loose: &mut Loose) {
-        let dead = self.queues.get(&id).and_then(|held| match held.queue.argument("x-dead-letter-routing-key") {
-            Some(Argument::Word(name)) => self.names.get(name).copied(),
-            _ => None,
-        });
-        if let Some(dead) = dead {
-            let position = self.number();
-            self.enqueue(dead, Stored { position, attempts: 0, ..stored });
-            self.dispatch(dead, loose);
-        }
-    }
-}
-
-impl Held {
-    fn refuses_more(&self) -> bool {
-        let refuses = self.queue.argument("x-overflow") == Some(&Argument::from("reject-publish"));
-        refuses && self.limit("x-max-length-bytes").is_some_and(|limit| self.ready_bytes >= limit)
-    }
-
-    fn over_limit(&self) -> bool {
-        let drops = self.queue.argument("x-overflow") == Some(&Argument::from("drop-head"));
-        drops
-            && (self.limit("x-max-length-bytes").is_some_and(|limit| self.ready_bytes > limit)
-                || self.limit("x-max-length").is_some_and(|limit| self.ready.len() > limit))
-    }
-
-    fn limit(&self, argument: &str) -> Option<usize> {
-        self.queue.number(argument).and_then(|limit| usize::try_from(limit).ok())
-    }
-
-    fn drop_closed_consumers(&mut self, loose: &mut Loose) {
-        if self.consumers.iter().any(|attached| attached.sender.is_closed()) {
-            let closed = self.consumers.extract_if(.., |attached| attached.sender.is_closed());
-            loose.senders.extend(closed.map(|attached| attached.sender));
-        }
-    }
-
-    fn next_consumer(&mut self) -> Option<usize> {
-        let single = self.queue.argument("x-single-active-consumer") == Some(&Argument::from(true));
-        let candidates = if single { 1.min(self.consumers.len()) } else { self.consumers.len() };
-        let found = (0..candidates).map(|i| (self.turn + i) % candidates).find(|&i| self.consumers[i].credit > 0)?;
-        self.turn = (found + 1) % candidates;
-        Some(found)
-    }
-
-    /// Moves the oldest ready message to a consumer.
-    fn deliver(&mut self, index: usize, tag: u64, loose: &mut Loose) {
-        let Some(stored) = self.ready.pop_front() else { return };
-        self.ready_bytes -= stored.body.len();
-        let Stored { key, properties, body, attempts, .. } = &stored;
-        let delivery =
-            Delivery::new(key.clone(), properties.clone(), body.clone(), *attempts, self.settle.clone(), tag)
-                .from_queue(self.queue.name.as_str().into());
-        let attached = &mut self.consumers[index];
-        attached.credit -= 1;
-        self.unsettled.insert(tag, Unsettled { stored, consumer: attached.id });
-        if let Err(TrySendError::Closed(refused) | TrySendError::Full(refused)) = attached.sender.try_send(delivery) {
-            // dropped outside the lock, it gives itself back
-            loose.deliveries.push(refused);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::fifo::{Cursor, Entry, Journal, Refused};
+pub(crate) use self::log::Log;
 pub use self::log::Recovered;
 
 /// A journal keeps at most this many bytes unless told otherwise: 256 MiB.

@@ -108,7 +108,7 @@ impl Delay {
 }
 
 /// A queue as it is to be declared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Queue {
     /// Its name; empty for a queue of one connection that the broker names.
     pub name: String,

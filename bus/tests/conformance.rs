@@ -1,5 +1,5 @@
-//! What a broker promises, tested on every broker there is: the same functions run on the embedded one, on the
-//! embedded one reached through a Unix socket, and on RabbitMQ, each test under a prefix of its own.
+//! What a broker promises, tested on every broker there is: the same functions run on the embedded one in memory and on
+//! disk, on the embedded one reached through a Unix socket, and on RabbitMQ, each test under a prefix of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 mod conformance {
@@ -44,6 +44,20 @@ mod conformance {
                 $(#[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
                     let world = super::world::embedded();
+                    super::rules::$test(&*world.broker).await;
+                })*
+            }
+            mod durable {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let world = super::world::durable();
+                    super::rules::$test(&*world.broker).await;
+                })*
+            }
+            mod power {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let world = super::world::power();
                     super::rules::$test(&*world.broker).await;
                 })*
             }

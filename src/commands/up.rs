@@ -83,7 +83,7 @@ async fn carrier(config: &Config) -> Result<Carrier, Failure> {
             Ok(Carrier { broker: Arc::new(broker::rabbitmq(config, url, "up").await?), embedded: None })
         }
         config::Broker::Embedded => {
-            let embedded = Embedded::new(broker::topology(config));
+            let embedded = broker::embedded(config)?;
             Ok(Carrier { broker: Arc::new(embedded.clone()), embedded: Some(embedded) })
         }
     }

@@ -485,7 +485,7 @@ mod tests {
             append(&journal, &n.to_string()).unwrap();
         }
         let safe = journal.lock().log.safe().unwrap();
-        safe.blocking_recv().unwrap();
+        safe.blocking_recv().unwrap().unwrap();
         drop(journal);
         assert_eq!(numbers(&open(&settings)).len(), 100);
     }

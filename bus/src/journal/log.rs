@@ -14,6 +14,7 @@ use super::Durability;
 use super::folder::{Folder, Name};
 use super::frame::{self, Part};
 use super::sync::{Syncer, sync_folder};
+use crate::Error;
 
 /// A buffer that has grown beyond this for one large record shrinks again: 1 MiB.
 const MAX_KEPT_BUFFER: usize = 1024 * 1024;
@@ -215,6 +216,14 @@ impl Log {
         }
     }
 
+    /// Removes the files after this one.
+    pub fn remove_newer_than(&mut self, number: u64) {
+        self.current = None;
+        while self.segments.back().is_some_and(|segment| segment.number() > number) {
+            self.remove_newest();
+        }
+    }
+
     fn remove(&mut self, segment: Segment) {
         self.bytes -= segment.bytes;
         let path = self.folder.file(segment.name);
@@ -243,7 +252,7 @@ impl Log {
     }
 
     /// Resolves when all that was appended is as safe as was asked for; `None`: it is already.
-    pub fn safe(&self) -> Option<oneshot::Receiver<()>> {
+    pub fn safe(&self) -> Option<oneshot::Receiver<Result<(), Error>>> {
         self.syncer.as_ref().map(Syncer::done)
     }
 }

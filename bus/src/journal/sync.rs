@@ -9,6 +9,8 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use crate::Error;
+
 /// The thread, and what it has to do. Dropped, the thread ends when it has done it.
 #[derive(Debug)]
 pub(super) struct Syncer(Arc<Shared>);
@@ -23,7 +25,7 @@ struct Shared {
 struct State {
     /// Files with something in them that may not be on the disk.
     files: Vec<Arc<File>>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
     over: bool,
 }
 
@@ -49,7 +51,7 @@ impl Syncer {
     }
 
     /// Resolves when all that was appended before is on the disk, or could not be brought there.
-    pub fn done(&self) -> oneshot::Receiver<()> {
+    pub fn done(&self) -> oneshot::Receiver<Result<(), Error>> {
         let (sender, receiver) = oneshot::channel();
         self.0.lock().waiting.push(sender);
         self.0.changed.notify_one();
@@ -86,7 +88,7 @@ impl Shared {
             }
             for waiting in waiting {
                 // whoever stopped waiting does not need to know
-                waiting.send(()).ok();
+                waiting.send(Ok(())).ok();
             }
         }
     }

@@ -60,8 +60,26 @@ struct State {
 }
 
 struct Unanswered {
-    answer: oneshot::Sender<Result<(), Error>>,
+    asker: Asker,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Who waits for an answer.
+enum Asker {
+    Done(oneshot::Sender<Result<(), Error>>),
+    Depth(oneshot::Sender<Result<Option<u64>, Error>>),
+}
+
+impl Asker {
+    /// Tells how it went. Whoever stopped waiting does not need to know.
+    fn done(self, result: Result<(), Error>) {
+        match (self, result) {
+            (Asker::Done(answer), result) => drop(answer.send(result)),
+            (Asker::Depth(answer), Err(why)) => drop(answer.send(Err(why))),
+            // no answer to what was asked
+            (Asker::Depth(_), Ok(())) => {}
+        }
+    }
 }
 
 /// A consumer here, fed from there.
@@ -152,9 +170,14 @@ impl Asking {
         match answer {
             Answer::Done { n, error } => {
                 let unanswered = self.state().unanswered.remove(&n);
-                if let Some(Unanswered { answer, _room }) = unanswered {
-                    // whoever stopped waiting does not need to know
-                    answer.send(error.map_or(Ok(()), |trouble| Err(trouble.into()))).ok();
+                if let Some(Unanswered { asker, _room }) = unanswered {
+                    asker.done(error.map_or(Ok(()), |trouble| Err(trouble.into())));
+                }
+            }
+            Answer::Depth { n, messages } => {
+                let unanswered = self.state().unanswered.remove(&n);
+                if let Some(Unanswered { asker: Asker::Depth(answer), .. }) = unanswered {
+                    answer.send(Ok(messages)).ok();
                 }
             }
             Answer::Delivery { consumer, tag, key, queue, properties, attempts } => {
@@ -182,6 +205,17 @@ impl Asking {
         body: &[u8],
     ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
         let (answer, answered) = oneshot::channel();
+        self.ask_for(Asker::Done(answer), room, request, body)?;
+        Ok(answered)
+    }
+
+    fn ask_for(
+        &self,
+        asker: Asker,
+        room: Option<OwnedSemaphorePermit>,
+        request: impl FnOnce(u64) -> Request,
+        body: &[u8],
+    ) -> Result<(), Error> {
         let mut state = self.state();
         if let Some(why) = &state.over {
             return Err(why.clone());
@@ -189,10 +223,10 @@ impl Asking {
         state.last_number += 1;
         let n = state.last_number;
         let frame = frame(&request(n), body)?;
-        state.unanswered.insert(n, Unanswered { answer, _room: room });
+        state.unanswered.insert(n, Unanswered { asker, _room: room });
         // under the lock, so that messages leave in the order of their numbers; an error ends up in `listen`
         self.requests.send(Outgoing::Frame(frame)).ok();
-        Ok(answered)
+        Ok(())
     }
 
     fn tell(&self, request: &Request) {
@@ -216,7 +250,7 @@ impl Asking {
         self.over.cancel();
         drop(consumers);
         for unanswered in unanswered.into_values() {
-            unanswered.answer.send(Err(why.clone())).ok();
+            unanswered.asker.done(Err(why.clone()));
         }
         self.requests.send(Outgoing::End).ok();
     }
@@ -239,7 +273,7 @@ impl Settle for WayBack {
 }
 
 impl Remote {
-    async fn answered(&self, answer: oneshot::Receiver<Result<(), Error>>) -> Result<(), Error> {
+    async fn answered<T>(&self, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
         let away = || Error::Away { broker: self.path.clone(), why: "it closed the connection".to_owned() };
         match timeout(ANSWER_WITHIN, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(away())),
@@ -299,8 +333,11 @@ impl Broker for Remote {
         Ok(consumer)
     }
 
-    async fn depth(&self, _queue: &str) -> Result<Option<u64>, Error> {
-        Err(Error::NotFromOutside("a queue's depth"))
+    async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
+        let (answer, answered) = oneshot::channel();
+        let request = |n| Request::Depth { n, queue: queue.to_owned() };
+        self.asking.ask_for(Asker::Depth(answer), None, request, &[])?;
+        self.answered(answered).await
     }
 
     async fn read_stream(&self, _stream: Queue) -> Result<Vec<Bytes>, Error> {

@@ -63,7 +63,11 @@ impl Listener {
     }
 }
 
-type Waiting = Pin<Box<dyn Future<Output = (u64, Result<(), Error>)> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+fn done(n: u64, result: Result<(), Error>) -> Answer {
+    Answer::Done { n, error: result.err().map(Into::into) }
+}
 
 /// Talks with one client until it goes, errs, or we stop.
 async fn converse(stream: UnixStream, broker: Arc<dyn Broker>, stop: CancellationToken) {
@@ -116,9 +120,7 @@ impl Session {
         tokio::pin!(requests);
         loop {
             tokio::select! {
-                Some((n, done)) = waiting.next() => {
-                    self.say(&Answer::Done { n, error: done.err().map(Into::into) }, &[]).await;
-                }
+                Some(answer) = waiting.next() => self.say(&answer, &[]).await,
                 request = requests.next(), if waiting.len() < UNANSWERED => {
                     let refused = match request {
                         Some(Ok((request, body))) => self.handle(request, body, &mut waiting).await.err(),
@@ -145,11 +147,11 @@ impl Session {
             Request::Publish { n, to, mandatory, properties } => {
                 let message = Message { to: to.address()?, mandatory, properties, body };
                 let confirm = broker.publish(message).await;
-                waiting.push(Box::pin(async move { (n, confirm.await) }));
+                waiting.push(Box::pin(async move { done(n, confirm.await) }));
             }
             Request::Declare { n, queue } => {
                 let queue = queue.queue()?;
-                waiting.push(Box::pin(async move { (n, broker.declare(queue).await) }));
+                waiting.push(Box::pin(async move { done(n, broker.declare(queue).await) }));
             }
             Request::Consume { n, queue, prefetch } => {
                 let queue = queue.queue()?;
@@ -157,7 +159,15 @@ impl Session {
                 let session = self.clone();
                 waiting.push(Box::pin(async move {
                     let consumed = broker.consume(queue, prefetch).await;
-                    (n, consumed.map(|consumer| session.begin(n, consumer, cancelled)))
+                    done(n, consumed.map(|consumer| session.begin(n, consumer, cancelled)))
+                }));
+            }
+            Request::Depth { n, queue } => {
+                waiting.push(Box::pin(async move {
+                    match broker.depth(&queue).await {
+                        Ok(messages) => Answer::Depth { n, messages },
+                        Err(why) => done(n, Err(why)),
+                    }
                 }));
             }
             Request::Settle { consumer, tag, outcome } => {

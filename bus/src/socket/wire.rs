@@ -40,6 +40,10 @@ pub(super) enum Request {
         queue: AskedQueue,
         prefetch: u16,
     },
+    Depth {
+        n: u64,
+        queue: String,
+    },
     Settle {
         consumer: u64,
         tag: u64,
@@ -63,6 +67,11 @@ pub(super) enum Answer {
     Done {
         n: u64,
         error: Option<Trouble>,
+    },
+    /// How many messages wait in a queue, if there is one.
+    Depth {
+        n: u64,
+        messages: Option<u64>,
     },
     /// Followed by the body.
     Delivery {
@@ -177,9 +186,11 @@ impl From<Error> for Trouble {
             Error::Queue { queue, why } => Trouble::Queue { queue, why },
             Error::TooLarge { what, bytes, limit } => Trouble::TooLarge { what, bytes, limit },
             Error::Closed => Trouble::Closed,
-            other @ (Error::Url(_) | Error::TimedOut { .. } | Error::NotRunning { .. } | Error::NotFromOutside(_)) => {
-                Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() }
-            }
+            other @ (Error::Url(_)
+            | Error::TimedOut { .. }
+            | Error::NotRunning { .. }
+            | Error::NotFromOutside(_)
+            | Error::Folder { .. }) => Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() },
         }
     }
 }

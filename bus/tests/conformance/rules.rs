@@ -151,7 +151,9 @@ pub async fn what_is_buried_is_in_the_queue_of_dead_letters(broker: &dyn Broker)
     let message = event("a.b", 1);
     publish(broker, message.clone()).await;
     next(&mut consumer).await.bury();
-    let buried = next(&mut dead).await;
+    let mut buried = next(&mut dead).await;
+    // left out, it may be filled in
+    buried.properties.published_at = None;
     assert_eq!((&*buried.key, &buried.properties, &buried.body), ("a.b", &message.properties, &message.body));
     buried.acknowledge();
     nothing(&mut consumer).await;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{PATIENCE, consume, event, next, number, numbers, patterns, publish, topology};
+use super::world::{PATIENCE, consume, event, next, number, numbers, patterns, publish, publish_all, topology};
 
 struct Served {
     broker: Arc<Embedded>,
@@ -117,6 +117,25 @@ async fn what_was_settled_and_published_before_closing_counts() {
     confirm.await.unwrap();
     timeout(PATIENCE, served.broker.idle()).await.unwrap();
     assert!(matches!(remote.publish(event("a.b", 2)).await.await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn a_queues_depth_is_known_on_the_other_side() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let served = serve(&path).await;
+    let remote = connect(&path).await.unwrap();
+    let queue = remote.topology().worker("main", patterns(&["a.b"]));
+    assert_eq!(remote.depth(&queue.name).await.unwrap(), None);
+    remote.declare(queue.clone()).await.unwrap();
+    publish_all(&remote, "a.b", 0..3).await;
+    assert_eq!(remote.depth(&queue.name).await.unwrap(), Some(3));
+    let mut consumer = consume(&remote, queue.clone(), 1).await;
+    let _held = next(&mut consumer).await;
+    assert_eq!(remote.depth(&queue.name).await.unwrap(), Some(2));
+    served.stop.cancel();
+    timeout(PATIENCE, served.serving).await.unwrap().unwrap();
+    assert!(matches!(remote.depth(&queue.name).await, Err(Error::Away { .. })));
 }
 
 #[tokio::test]

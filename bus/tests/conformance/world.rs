@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::socket::Listener;
-use bus::{Broker, Consumer, Delivery, Embedded, Message, Queue, RabbitMq, Topology};
+use bus::{Broker, Consumer, Delivery, Durability, Embedded, Message, Queue, RabbitMq, Topology};
 use protocol::{Ambient, Event, Pattern, RoutingKey, Timestamp, foreign_uuid};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -29,6 +29,20 @@ pub struct World {
 
 pub fn embedded() -> World {
     World { broker: Arc::new(Embedded::new(topology())), _folder: None }
+}
+
+/// An embedded broker whose queues are on disk.
+pub fn durable() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Embedded::open(folder.path(), topology(), ambient(), Durability::Process).unwrap();
+    World { broker: Arc::new(broker), _folder: Some(folder) }
+}
+
+/// The same, which a power failure does not harm either.
+pub fn power() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Embedded::open(folder.path(), topology(), ambient(), Durability::Power).unwrap();
+    World { broker: Arc::new(broker), _folder: Some(folder) }
 }
 
 /// An embedded broker that is reached through a socket.
