@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::Properties;
 
+/// The header that tells the key which a message had first, when it goes through queues by their names.
+const KEY_HEADER: &str = "key";
+
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,8 +36,11 @@ pub trait Settle: Send + Sync {
 
 /// A message that was handed to a consumer. Dropped unsettled, it is given back.
 pub struct Delivery {
-    /// The routing key it was published with; for a reply its queue's name.
+    /// The routing key it was published with; for a reply its queue's name. For what went through other queues since,
+    /// it is what the header `key` tells.
     pub key: Arc<str>,
+    /// The queue that it comes from; empty for a queue that the broker named.
+    pub queue: Arc<str>,
     /// What travelled beside the body.
     pub properties: Properties,
     /// The body.
@@ -45,7 +51,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Makes a delivery whose settlement goes to `settle` under `tag`.
+    /// Makes a delivery whose settlement goes to `settle` under `tag`. A header `key` is the key that counts.
     pub fn new(
         key: Arc<str>,
         properties: Properties,
@@ -54,7 +60,15 @@ impl Delivery {
         settle: Arc<dyn Settle>,
         tag: u64,
     ) -> Self {
-        Delivery { key, properties, body, attempts, settle: Some((settle, tag)) }
+        let key = properties.word(KEY_HEADER).map_or(key, Arc::from);
+        Delivery { key, queue: Arc::from(""), properties, body, attempts, settle: Some((settle, tag)) }
+    }
+
+    /// The same delivery, from the queue of this name.
+    #[must_use]
+    pub fn from_queue(mut self, queue: Arc<str>) -> Self {
+        self.queue = queue;
+        self
     }
 
     /// Done with: the broker forgets it.
@@ -99,6 +113,7 @@ impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Delivery")
             .field("key", &self.key)
+            .field("queue", &self.queue)
             .field("properties", &self.properties)
             .field("body", &String::from_utf8_lossy(&self.body))
             .field("attempts", &self.attempts)

@@ -406,7 +406,8 @@ impl Held {
         self.ready_bytes -= stored.body.len();
         let Stored { key, properties, body, attempts, .. } = &stored;
         let delivery =
-            Delivery::new(key.clone(), properties.clone(), body.clone(), *attempts, self.settle.clone(), tag);
+            Delivery::new(key.clone(), properties.clone(), body.clone(), *attempts, self.settle.clone(), tag)
+                .from_queue(self.queue.name.as_str().into());
         let attached = &mut self.consumers[index];
         attached.credit -= 1;
         self.unsettled.insert(tag, Unsettled { stored, consumer: attached.id });

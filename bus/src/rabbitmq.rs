@@ -8,6 +8,7 @@ mod backoff;
 mod connection;
 mod consumer;
 mod declare;
+mod declared;
 mod delivery;
 mod ledger;
 mod link;
@@ -16,8 +17,9 @@ mod place;
 mod properties;
 mod publisher;
 mod sending;
+mod stream;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,13 +30,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
-use self::connection::close_channel;
 use self::consumer::Subscription;
+use self::declared::Declared;
 use self::link::{Link, Live, Login, Outage};
 use self::lock::Locks;
 use self::place::Place;
 use self::publisher::Publisher;
-use crate::{Broker, Confirm, Consumer, Error, Lock, Message, Queue, Topology};
+use crate::{Address, Broker, Confirm, Consumer, Error, Lock, Message, Queue, Topology};
 
 /// How long `declare` and `consume` wait for a broker that is away.
 const SET_UP_WITHIN: Duration = Duration::from_secs(30);
@@ -50,8 +52,7 @@ pub struct RabbitMq {
     publisher: Publisher,
     consuming: Link,
     locks: Locks,
-    /// Declared without a consumer: a broker that lost its data needs them again.
-    declared: Arc<Mutex<Vec<Queue>>>,
+    declared: Declared,
     /// What publishes and consumes.
     workers: TaskTracker,
     /// What keeps the connections up.
@@ -88,14 +89,15 @@ impl RabbitMq {
         let wanted = CancellationToken::new();
         let (locking, locking_keeper) = Link::when_wanted(locking, wanted.clone(), hang_up.clone());
         let locks = Locks::new(locking, wanted, topology.clone(), ambient.clone(), stop.clone());
-        let (publisher, courier) = Publisher::new(publishing, topology.clone(), ambient.clone(), stop.clone());
-        let declared = Arc::new(Mutex::default());
+        let declared = Declared::default();
+        let (publisher, courier) =
+            Publisher::new(publishing, topology.clone(), declared.clone(), ambient.clone(), stop.clone());
         let (workers, keepers) = (TaskTracker::new(), TaskTracker::new());
         keepers.spawn(publishing_keeper.run());
         keepers.spawn(consuming_keeper.run());
         keepers.spawn(locking_keeper);
         workers.spawn(courier.run());
-        workers.spawn(redeclare(declared.clone(), consuming.clone(), topology.clone(), stop.clone()));
+        workers.spawn(declared.clone().redeclare(consuming.clone(), topology.clone(), stop.clone()));
         let (stop, hang_up) = (stop.drop_guard(), hang_up.drop_guard());
         Ok(RabbitMq { topology, ambient, publisher, consuming, locks, declared, workers, keepers, stop, hang_up })
     }
@@ -127,12 +129,6 @@ impl RabbitMq {
         }
     }
 
-    fn remember(&self, queue: Queue) {
-        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        declared.retain(|known| known.name != queue.name);
-        declared.push(queue);
-    }
-
     fn is_closed(&self) -> bool {
         self.workers.is_closed()
     }
@@ -145,6 +141,15 @@ impl Broker for RabbitMq {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
+        if let Address::Later { after, .. } = &message.to {
+            // publishing to an exchange that is not there ends the channel for everybody
+            let retry = self.topology.retry(*after);
+            if !self.declared.has(&retry.name)
+                && let Err(why) = self.declare(retry).await
+            {
+                return Confirm::known(Err(why));
+            }
+        }
         self.publisher.publish(message).await
     }
 
@@ -152,9 +157,9 @@ impl Broker for RabbitMq {
         if self.is_closed() {
             return Err(Error::Closed);
         }
-        self.patiently(|live| declare_alone(live, &self.topology, &queue)).await?;
+        self.patiently(|live| declare::alone(live, &self.topology, &queue)).await?;
         if !queue.exclusive {
-            self.remember(queue);
+            self.declared.remember(queue);
         }
         Ok(())
     }
@@ -175,8 +180,11 @@ impl Broker for RabbitMq {
         self.patiently(|live| declare::depth(live, queue)).await
     }
 
-    async fn read_stream(&self, _stream: Queue) -> Result<Vec<Bytes>, Error> {
-        Err(Error::Closed)
+    async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {
+        self.declare(stream.clone()).await?;
+        let mark = format!("{:016x}{:016x}", self.ambient.random(), self.ambient.random());
+        self.publish(stream::mark(&stream, &mark)).await.await?;
+        self.patiently(|live| stream::read(live, &stream, &mark)).await
     }
 
     async fn lock(&self, name: &str) -> Result<Lock, Error> {
@@ -197,32 +205,5 @@ impl Broker for RabbitMq {
         if timeout(GOODBYE_WITHIN, self.keepers.wait()).await.is_err() {
             tracing::debug!("the broker did not say goodbye");
         }
-    }
-}
-
-/// Declares a queue on a channel of its own, since a refusal closes the channel.
-async fn declare_alone(live: Live, topology: &Topology, queue: &Queue) -> Result<(), Error> {
-    let channel = live.connection.channel().await?;
-    let declared = declare::queue(&live.connection, &channel, topology, queue).await;
-    close_channel(&channel).await;
-    declared.map(|_| ())
-}
-
-/// Declares the queues without a consumer again after each loss of the connection.
-async fn redeclare(declared: Arc<Mutex<Vec<Queue>>>, mut link: Link, topology: Topology, stop: CancellationToken) {
-    let again = async {
-        while let Ok(live) = link.live().await {
-            let queues = declared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for queue in queues {
-                if let Err(why) = declare_alone(live.clone(), &topology, &queue).await {
-                    tracing::warn!("{why}");
-                }
-            }
-            link.lost(&live).await;
-        }
-    };
-    tokio::select! {
-        () = again => {}
-        () = stop.cancelled() => {}
     }
 }

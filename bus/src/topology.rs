@@ -345,6 +345,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_delay_has_a_queue_of_its_own_that_gives_back_after_it_and_loses_nothing() {
+        let expected = [("1s", 1_000), ("10s", 10_000), ("60s", 60_000), ("600s", 600_000)];
+        for (delay, (word, millis)) in Delay::ALL.into_iter().zip(expected) {
+            let queue = Topology::default().retry(delay);
+            assert_eq!(queue.name, format!("pubbot.retry.{word}"));
+            assert_eq!(queue.fanout.as_deref(), Some(&*queue.name));
+            assert_eq!(queue.number("x-message-ttl"), Some(millis));
+            // back to the queue that is its routing key
+            assert_eq!(queue.argument("x-dead-letter-exchange"), Some(&"".into()));
+            assert_eq!(queue.argument("x-dead-letter-routing-key"), None);
+            assert_eq!(queue.argument("x-dead-letter-strategy"), Some(&"at-least-once".into()));
+            assert_eq!(queue.argument("x-overflow"), Some(&"reject-publish".into()));
+        }
+    }
+
+    #[test]
     fn every_shared_queue_is_a_quorum_queue_with_a_limit_and_a_way_to_overflow() {
         let t = Topology::default();
         let retry = Delay::ALL.map(|delay| t.retry(delay));

@@ -4,6 +4,7 @@
 
 mod conformance {
     mod broken_connections;
+    mod later;
     mod locks;
     mod rules;
     mod socket;
@@ -33,6 +34,8 @@ mod conformance {
     on_brokers_of_ones_own! {
         a_lock_has_one_holder_at_a_time,
         whoever_stops_waiting_for_a_lock_leaves_it_free,
+        the_depth_of_a_queue_is_what_waits_in_it,
+        a_stream_is_read_from_its_beginning_to_its_end_by_anybody,
     }
 
     macro_rules! on_every_broker {
@@ -84,5 +87,8 @@ mod conformance {
         a_dropped_consumer_gives_back_what_nobody_saw_and_still_settles_the_rest,
         a_consumer_that_is_dropped_while_events_pour_in_loses_none,
         closing_ends_the_consumers,
+        a_delivery_tells_its_queue_and_the_key_that_its_header_has,
+        what_is_to_come_later_comes_on_time_to_its_queue_and_nowhere_else,
+        what_is_to_come_later_to_nobody_is_gone_and_disturbs_nobody,
     }
 }

@@ -117,7 +117,11 @@ impl Connection {
     }
 
     pub(super) fn away(&self, why: &lapin::Error) -> Error {
-        Error::Away { broker: self.place.to_string(), why: explain(why) }
+        self.gone(&explain(why))
+    }
+
+    pub(super) fn gone(&self, why: &str) -> Error {
+        Error::Away { broker: self.place.to_string(), why: why.to_owned() }
     }
 
     pub(super) fn is_open(&self) -> bool {

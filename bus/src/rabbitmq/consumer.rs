@@ -146,11 +146,12 @@ impl Subscription {
         sender: mpsc::Sender<Delivery>,
     ) -> Option<(mpsc::Sender<Delivery>, String)> {
         let Incarnation { live, channel, mut deliveries } = incarnation;
+        let queue = self.queue.name.as_str().into();
         let (settle, settlements) = mpsc::unbounded_channel();
         let settle: Arc<dyn Settle> = Arc::new(WayBack(settle));
         let mut settler = Settler { channel, settlements, ledger: Ledger::new(), last_sent: None, is_stuck: false };
         let end = tokio::select! {
-            end = forward(&mut deliveries, &sender, &settle) => end,
+            end = forward(&mut deliveries, &queue, &sender, &settle) => end,
             end = settler.run() => end,
             () = self.link.lost(&live) => End::Fault("the connection ended".to_owned()),
             () = sender.closed() => End::Dropped,
@@ -181,11 +182,16 @@ impl Subscription {
 }
 
 /// Hands deliveries to the user, as many as there is room for.
-async fn forward(deliveries: &mut lapin::Consumer, sender: &mpsc::Sender<Delivery>, settle: &Arc<dyn Settle>) -> End {
+async fn forward(
+    deliveries: &mut lapin::Consumer,
+    queue: &Arc<str>,
+    sender: &mpsc::Sender<Delivery>,
+    settle: &Arc<dyn Settle>,
+) -> End {
     loop {
         let Ok(room) = sender.reserve().await else { return End::Dropped };
         match deliveries.next().await {
-            Some(Ok(next)) => room.send(delivery(next, settle.clone())),
+            Some(Ok(next)) => room.send(delivery(next, queue.clone(), settle.clone())),
             Some(Err(why)) => return End::Fault(explain(&why)),
             None => return End::Fault("the broker ended it: its queue was deleted, or moved".to_owned()),
         }

@@ -48,6 +48,17 @@ pub(super) async fn queue(
     Ok(name)
 }
 
+/// Declares a queue on a channel of its own, since a refusal closes the channel.
+///
+/// # Errors
+/// As [`queue`].
+pub(super) async fn alone(live: Live, topology: &Topology, queue: &Queue) -> Result<(), Error> {
+    let channel = live.connection.channel().await?;
+    let declared = self::queue(&live.connection, &channel, topology, queue).await;
+    close_channel(&channel).await;
+    declared.map(|_| ())
+}
+
 /// A fanout exchange, and the queue that it leads to.
 async fn bind_fanout(connection: &Connection, channel: &Channel, queue: &Queue, name: &str) -> Result<(), Error> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -134,7 +145,9 @@ pub(super) async fn answer<T>(
     }
 }
 
-/// The broker closed the channel over what was asked, not the connection.
+/// The broker closed the channel over what was asked, not the connection. A stream whose broker has just started, or
+/// whose node is down, is there again later.
 fn concerns_channel(why: &lapin::Error) -> bool {
-    matches!(why.kind(), ErrorKind::ProtocolError(_)) && why.is_amqp_soft_error()
+    let ErrorKind::ProtocolError(error) = why.kind() else { return false };
+    why.is_amqp_soft_error() && !error.get_message().as_str().contains("is down or inaccessible")
 }

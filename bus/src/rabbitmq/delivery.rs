@@ -15,13 +15,13 @@ const ACQUIRED_COUNT: &str = "x-acquired-count";
 /// The story of a dead letter, the latest death first.
 const DEATHS: &str = "x-death";
 
-/// Makes a delivery that is settled through `settle`.
-pub(super) fn delivery(delivery: lapin::message::Delivery, settle: Arc<dyn Settle>) -> Delivery {
+/// Makes a delivery from this queue that is settled through `settle`.
+pub(super) fn delivery(delivery: lapin::message::Delivery, queue: Arc<str>, settle: Arc<dyn Settle>) -> Delivery {
     let headers = delivery.properties.headers().as_ref();
     let key = headers.and_then(first_key).unwrap_or_else(|| delivery.routing_key.as_str().into());
     let attempts = attempts(headers, delivery.redelivered);
     let properties = properties::ours(&delivery.properties);
-    Delivery::new(key, properties, delivery.data.into(), attempts, settle, delivery.delivery_tag)
+    Delivery::new(key, properties, delivery.data.into(), attempts, settle, delivery.delivery_tag).from_queue(queue)
 }
 
 fn attempts(headers: Option<&FieldTable>, redelivered: bool) -> u32 {

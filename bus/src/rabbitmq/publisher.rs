@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::connection::close_channel;
 use super::declare;
+use super::declared::Declared;
 use super::link::{Link, Live};
 use super::sending::{Outgoing, Sending, UNCONFIRMED, Waiting};
 use crate::{Confirm, Error, Message, Topology};
@@ -37,12 +38,13 @@ impl Publisher {
     pub(super) fn new(
         link: Link,
         topology: Topology,
+        declared: Declared,
         ambient: Arc<dyn Ambient>,
         stop: CancellationToken,
     ) -> (Self, Courier) {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let publisher = Publisher { outbox, room: Arc::new(Semaphore::new(UNCONFIRMED)) };
-        (publisher, Courier { inbox, link, topology, ambient, stop, waiting: Vec::new() })
+        (publisher, Courier { inbox, link, topology, declared, ambient, stop, waiting: Vec::new() })
     }
 
     /// Hands a message over; waits while there is no room.
@@ -62,6 +64,7 @@ pub(super) struct Courier {
     inbox: mpsc::UnboundedReceiver<Outgoing>,
     link: Link,
     topology: Topology,
+    declared: Declared,
     ambient: Arc<dyn Ambient>,
     stop: CancellationToken,
     /// Taken from the inbox while there was no channel, in order.
@@ -94,8 +97,8 @@ impl Courier {
     /// A channel with confirms, as soon as there can be one; `None` when we are to close.
     async fn wait_for_channel(&mut self, backoff: &mut Backoff) -> Option<(Live, Channel)> {
         loop {
-            let (mut link, topology) = (self.link.clone(), self.topology.clone());
-            match self.sweeping(open_channel(&mut link, &topology)).await? {
+            let (mut link, topology, declared) = (self.link.clone(), self.topology.clone(), self.declared.clone());
+            match self.sweeping(open_channel(&mut link, &topology, &declared)).await? {
                 Ok(opened) => return Some(opened),
                 Err(Error::Closed) => return None,
                 Err(why @ Error::Away { .. }) => tracing::debug!(%why, "no channel to publish on yet"),
@@ -191,8 +194,9 @@ async fn drained(stop: CancellationToken) {
     tokio::time::sleep(DRAIN_WITHIN).await;
 }
 
-async fn open_channel(link: &mut Link, topology: &Topology) -> Result<(Live, Channel), Error> {
+async fn open_channel(link: &mut Link, topology: &Topology, declared: &Declared) -> Result<(Live, Channel), Error> {
     let live = link.live().await?;
+    declared.redeclare_exchanges(&live, topology).await;
     let opening = async {
         let connection = &live.connection;
         let channel = connection.channel().await?;

@@ -157,11 +157,12 @@ impl Asking {
                     answer.send(error.map_or(Ok(()), |trouble| Err(trouble.into()))).ok();
                 }
             }
-            Answer::Delivery { consumer, tag, key, properties, attempts } => {
+            Answer::Delivery { consumer, tag, key, queue, properties, attempts } => {
                 let fed = self.state().consumers.get(&consumer).map(|fed| (fed.sender.clone(), fed.settle.clone()));
                 match fed {
                     Some((sender, settle)) => {
-                        let delivery = Delivery::new(key.into(), properties, body, attempts, settle, tag);
+                        let delivery =
+                            Delivery::new(key.into(), properties, body, attempts, settle, tag).from_queue(queue.into());
                         // one that finds no room is dropped, and so given back
                         sender.try_send(delivery).ok();
                     }

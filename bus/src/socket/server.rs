@@ -219,7 +219,8 @@ impl Session {
 
     async fn forward(&self, consumer: u64, tag: u64, delivery: Delivery) {
         let (key, properties) = (delivery.key.to_string(), delivery.properties.clone());
-        let answer = Answer::Delivery { consumer, tag, key, properties, attempts: delivery.attempts };
+        let (queue, attempts) = (delivery.queue.to_string(), delivery.attempts);
+        let answer = Answer::Delivery { consumer, tag, key, queue, properties, attempts };
         let frame = match frame(&answer, &delivery.body) {
             Ok(frame) => frame,
             Err(why) => {

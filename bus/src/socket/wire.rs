@@ -69,6 +69,8 @@ pub(super) enum Answer {
         consumer: u64,
         tag: u64,
         key: String,
+        #[serde(default)]
+        queue: String,
         properties: Properties,
         attempts: u32,
     },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bus::{Address, Argument, Broker, Error, Lock, Message, Properties};
+use bus::{Address, Argument, Broker, Delay, Error, Lock, Message, Properties};
 use bytes::Bytes;
 use protocol::{ChatKind, RoutingKey};
 use tokio::time::{Instant, timeout};
@@ -346,6 +346,118 @@ pub async fn whoever_stops_waiting_for_a_lock_leaves_it_free(broker: &dyn Broker
     assert!(timeout(A_WHILE, broker.lock("n")).await.is_err());
     drop(first);
     assert!(lock(broker, "n").await.holds());
+}
+
+pub async fn the_depth_of_a_queue_is_what_waits_in_it(broker: &dyn Broker) {
+    let queue = broker.topology().worker("main", patterns(&["a.b"]));
+    assert_eq!(broker.depth(&queue.name).await.unwrap(), None);
+    broker.declare(queue.clone()).await.unwrap();
+    assert_eq!(broker.depth(&queue.name).await.unwrap(), Some(0));
+    publish_all(broker, "a.b", 0..10).await;
+    depth_becomes(broker, &queue.name, 10).await;
+    let mut consumer = consume(broker, queue.clone(), 3).await;
+    // those that are being worked on don't count
+    depth_becomes(broker, &queue.name, 7).await;
+    assert_eq!(numbers(&mut consumer, 10).await.len(), 10);
+    depth_becomes(broker, &queue.name, 0).await;
+    // a question about a queue that is not there disturbs nobody
+    assert_eq!(broker.depth(&"x".repeat(300)).await.unwrap(), None);
+    publish_all(broker, "a.b", 10..11).await;
+    assert_eq!(numbers(&mut consumer, 1).await, [10]);
+}
+
+async fn depth_becomes(broker: &dyn Broker, queue: &str, expected: u64) {
+    let begin = Instant::now();
+    loop {
+        let depth = broker.depth(queue).await.unwrap();
+        if depth == Some(expected) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{depth:?} instead of {expected}");
+        tokio::time::sleep(A_WHILE / 10).await;
+    }
+}
+
+pub async fn a_stream_is_read_from_its_beginning_to_its_end_by_anybody(broker: &dyn Broker) {
+    let stream = broker.topology().said("irc", "n");
+    let begin = Instant::now();
+    assert!(broker.read_stream(stream.clone()).await.unwrap().is_empty());
+    assert!(begin.elapsed() < PATIENCE / 3, "after {:?}", begin.elapsed());
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let mut confirms = Vec::new();
+        for n in round * 1_000..(round + 1) * 1_000 {
+            expected.push(to(&stream.name, n).body);
+            confirms.push(broker.publish(to(&stream.name, n)).await);
+        }
+        for confirm in confirms {
+            confirm.await.unwrap();
+        }
+        // two at a time, and again what was read before
+        let (one, other) = tokio::join!(broker.read_stream(stream.clone()), broker.read_stream(stream.clone()));
+        assert!(one.unwrap() == expected && other.unwrap() == expected);
+    }
+}
+
+pub async fn a_delivery_tells_its_queue_and_the_key_that_its_header_has(broker: &dyn Broker) {
+    let queue = broker.topology().worker("main", patterns(&["a.b"]));
+    let mut consumer = consume(broker, queue.clone(), 10).await;
+    publish(broker, event("a.b", 1)).await;
+    let mut retried = to(&queue.name, 2);
+    retried.properties.headers.insert("key".to_owned(), Argument::from("a.b"));
+    publish(broker, retried).await;
+    for n in 1..=2 {
+        let delivery = next(&mut consumer).await;
+        assert_eq!((number(&delivery), &*delivery.queue, &*delivery.key), (n, queue.name.as_str(), "a.b"));
+        delivery.acknowledge();
+    }
+}
+
+pub async fn what_is_to_come_later_comes_on_time_to_its_queue_and_nowhere_else(broker: &dyn Broker) {
+    for delay in Delay::ALL {
+        broker.declare(broker.topology().retry(delay)).await.unwrap();
+    }
+    let queue = broker.topology().worker("main", patterns(&["a.b"]));
+    let mut consumer = consume(broker, queue.clone(), 10).await;
+    let mut other = consume(broker, broker.topology().worker("other", patterns(&["#"])), 10).await;
+    let mut message = event("a.b", 7);
+    message.to = Address::Later { queue: queue.name.clone(), after: Delay::OneSecond };
+    message.properties.published_at = Some(protocol::Timestamp::from_millis(1_600_000_000_000));
+    message.properties.reply_to = Some("some.queue".to_owned());
+    let headers = &mut message.properties.headers;
+    headers.insert("key".to_owned(), Argument::from("a.b"));
+    headers.insert("handler".to_owned(), Argument::from("main/weather/forecast"));
+    headers.insert("attempts".to_owned(), Argument::Number(1));
+    // a message goes this way several times
+    for round in 1..=2 {
+        message.properties.headers.insert("attempts".to_owned(), Argument::Number(round));
+        let begin = Instant::now();
+        publish(broker, message.clone()).await;
+        let delivery = next(&mut consumer).await;
+        let after = begin.elapsed();
+        // RabbitMQ counts in whole milliseconds from the moment at which it has the message
+        let (soonest, latest) = (Duration::from_millis(990), PATIENCE / 2);
+        assert!(soonest <= after && after < latest, "after {after:?}");
+        assert_eq!((&*delivery.key, &*delivery.queue, delivery.attempts), ("a.b", queue.name.as_str(), 0));
+        assert_eq!(delivery.body, message.body);
+        let (mut came, went) = (delivery.properties.clone(), &message.properties);
+        // the broker may add how it came here
+        came.headers.retain(|name, _| went.headers.contains_key(name));
+        assert_eq!(&came, went);
+        delivery.acknowledge();
+    }
+    nothing(&mut consumer).await;
+    nothing(&mut other).await;
+}
+
+pub async fn what_is_to_come_later_to_nobody_is_gone_and_disturbs_nobody(broker: &dyn Broker) {
+    broker.declare(broker.topology().retry(Delay::OneSecond)).await.unwrap();
+    let mut consumer = consume(broker, broker.topology().worker("main", patterns(&["a.b"])), 10).await;
+    let nobody = Address::Later { queue: "nobody's".to_owned(), after: Delay::OneSecond };
+    publish(broker, Message { to: nobody, ..event("a.b", 1) }).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    publish(broker, event("a.b", 2)).await;
+    assert_eq!(numbers(&mut consumer, 1).await, [2]);
 }
 
 async fn lock(broker: &dyn Broker, name: &str) -> Lock {
