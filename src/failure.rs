@@ -62,6 +62,9 @@ impl From<bus::Error> for Failure {
     fn from(error: bus::Error) -> Self {
         match error {
             bus::Error::Url(_) => Failure::Configuration(error.to_string()),
+            bus::Error::OtherArguments { .. } => Failure::failed(format!(
+                "{error}; delete that queue when it is empty, or set broker.prefix to another prefix"
+            )),
             error => Failure::failed(error),
         }
     }

@@ -7,5 +7,6 @@ mod commands;
 mod echo;
 mod groups;
 mod late;
+mod queues;
 mod tidy;
 mod world;

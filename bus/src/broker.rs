@@ -27,14 +27,14 @@ pub trait Broker: Send + Sync {
     /// Declares a queue with its bindings, so that what is published from now on waits in it.
     ///
     /// # Errors
-    /// When the broker can't be reached in time, or refuses the queue (it exists with other arguments).
+    /// When the broker can't be reached in time, or refuses the queue ([`Error::OtherArguments`]).
     async fn declare(&self, queue: Queue) -> Result<(), Error>;
 
     /// Declares a queue with its bindings, and consumes from it, at most `prefetch` messages unsettled at a time. The
     /// consumer outlives broken connections: what was unsettled then is delivered again.
     ///
     /// # Errors
-    /// When the broker can't be reached in time, or refuses the queue (it exists with other arguments).
+    /// When the broker can't be reached in time, or refuses the queue ([`Error::OtherArguments`]).
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error>;
 
     /// How many messages wait in the queue of this name, those being worked on not counted; `None` when there is no
@@ -89,7 +89,19 @@ pub enum Error {
     /// The broker would not take a message: its queue is full.
     #[error("the broker would not take a message for {0}: its queue is full")]
     Full(String),
-    /// A queue can't be declared as the topology asks, most often because it exists with other arguments.
+    /// A queue exists with other arguments than the topology asks for.
+    #[error("the queue {queue} exists with other arguments: its {argument} is {found}, not {asked} as asked for")]
+    OtherArguments {
+        /// Its name.
+        queue: String,
+        /// The first argument that differs: its AMQP name, or `durable`, `exclusive`, `auto_delete`.
+        argument: String,
+        /// The value that was asked for; `absent` without one.
+        asked: String,
+        /// The value that it has; `absent` without one.
+        found: String,
+    },
+    /// A queue can't be declared as the topology asks.
     #[error("the queue {queue} can't be declared: {why}")]
     Queue {
         /// Its name.

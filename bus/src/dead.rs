@@ -241,7 +241,8 @@ mod tests {
     fn of_what_the_broker_set_aside_its_own_words_are_read() {
         let headers =
             [("x-first-death-reason".to_owned(), "maxlen".into()), ("x-first-death-queue".to_owned(), "work".into())];
-        let letter = DeadLetter::read(&delivery("a.b", Properties { headers: headers.into(), ..Properties::default() }));
+        let letter =
+            DeadLetter::read(&delivery("a.b", Properties { headers: headers.into(), ..Properties::default() }));
         assert_eq!(letter.error.as_deref(), Some("the broker set it aside: maxlen"));
         assert_eq!((letter.queue.as_deref(), &*letter.key, letter.attempts), (Some("work"), "a.b", 0));
         let bare = delivery("a.b", Properties::default());

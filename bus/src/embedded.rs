@@ -227,8 +227,8 @@ impl State {
             None => self.create(queue, shared),
         };
         let Some(held) = self.queues.get_mut(&id) else { return Ok(id) };
-        if held.queue.arguments != queue.arguments {
-            return Err(Error::Queue { queue: queue.name.clone(), why: "it exists with other arguments".to_owned() });
+        if let Some(why) = held.queue.other_arguments(queue) {
+            return Err(why);
         }
         for pattern in &queue.bindings {
             if known.is_none() || !held.queue.bindings.contains(pattern) {

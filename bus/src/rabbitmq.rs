@@ -16,6 +16,7 @@ mod lock;
 mod place;
 mod properties;
 mod publisher;
+mod refusal;
 mod sending;
 mod stream;
 

@@ -1,9 +1,12 @@
 //! Every exchange and queue of pubbot, with its arguments and its limits: the table that both brokers build from.
 
+use std::fmt;
 use std::time::Duration;
 
 use protocol::Pattern;
 use serde::{Deserialize, Serialize};
+
+use crate::Error;
 
 /// What the names of everything on a broker begin with, unless configured otherwise.
 pub const DEFAULT_PREFIX: &str = "pubbot";
@@ -130,6 +133,31 @@ impl Queue {
         match self.argument(name) {
             Some(Argument::Number(number)) => Some(*number),
             _ => None,
+        }
+    }
+}
+
+impl Queue {
+    /// What is different about the arguments that this queue has from those that it is asked to have.
+    pub(crate) fn other_arguments(&self, asked: &Queue) -> Option<Error> {
+        let names = asked.arguments.iter().chain(&self.arguments).map(|(name, _)| *name);
+        let argument = names.into_iter().find(|name| asked.argument(name) != self.argument(name))?;
+        let shown = |value: Option<&Argument>| value.map_or("absent".to_owned(), Argument::to_string);
+        Some(Error::OtherArguments {
+            queue: self.name.clone(),
+            argument: argument.to_owned(),
+            asked: shown(asked.argument(argument)),
+            found: shown(self.argument(argument)),
+        })
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Argument::Number(number) => number.fmt(f),
+            Argument::Word(word) => word.fmt(f),
+            Argument::Flag(flag) => flag.fmt(f),
         }
     }
 }

@@ -110,7 +110,9 @@ impl Runner {
 
     fn tell(&self, loss: &Loss) {
         match loss {
-            Loss::Bearable(lost) => tracing::warn!(lost, "threads are blocked by handlers; {SPARE_THREADS} are too many"),
+            Loss::Bearable(lost) => {
+                tracing::warn!(lost, "threads are blocked by handlers; {SPARE_THREADS} are too many")
+            }
             Loss::Replaced => tracing::error!("{SPARE_THREADS} threads are blocked by handlers: handlers get new ones"),
             Loss::TooMany => {
                 tracing::error!("{SPARE_THREADS} threads are blocked by handlers: the worker ends");

@@ -103,7 +103,8 @@ impl Own {
     fn replace(&self) -> Option<Loss> {
         let used = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
         used.ok()?;
-        let threads = Threads::start().inspect_err(|why| tracing::error!(%why, "no new threads can be started")).ok()?;
+        let threads =
+            Threads::start().inspect_err(|why| tracing::error!(%why, "no new threads can be started")).ok()?;
         let former = std::mem::replace(&mut *lock(&self.current), threads);
         lock(&self.former).push(former);
         Some(Loss::Replaced)

@@ -195,7 +195,11 @@ impl Runner {
         if suspect.attempts >= DEATHS {
             let why = format!("it killed its worker {DEATHS} times");
             let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, &self.queue, why) };
-            tracing::error!(key = letter.key, message_id = suspect.properties.message_id, "an event killed its worker {DEATHS} times, alone: it is set aside with the dead letters");
+            tracing::error!(
+                key = letter.key,
+                message_id = suspect.properties.message_id,
+                "an event killed its worker {DEATHS} times, alone: it is set aside with the dead letters"
+            );
             return self.bury(suspect, letter);
         }
         if tokio::time::timeout(ALONE_WITHIN, self.idle()).await.is_err() {

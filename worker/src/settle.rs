@@ -66,7 +66,12 @@ impl Runner {
         if let Some(&after) = again.filter(|_| !failure.is_final()) {
             let wait = after.duration();
             tracing::warn!(
-                handler = name, event, key, why, attempts, count,
+                handler = name,
+                event,
+                key,
+                why,
+                attempts,
+                count,
                 "a handler failed: it is tried again in {wait:?}"
             );
             match self.send(Message::retry(delivery, &self.queue, name, attempts, after)).await {
@@ -75,7 +80,12 @@ impl Runner {
             }
         }
         tracing::error!(
-            handler = name, event, key, why, attempts, count,
+            handler = name,
+            event,
+            key,
+            why,
+            attempts,
+            count,
             "a handler failed for good: its event is set aside with the dead letters"
         );
         let handler = Some(name.clone());

@@ -36,14 +36,8 @@ impl World {
     async fn say(&mut self, channel: &str, content: &str) {
         self.said += 1;
         let id = Uuid::from_u128(u128::from(self.said));
-        let head = Head {
-            id,
-            at: System.now(),
-            network: "n".into(),
-            channel: channel.into(),
-            session: None,
-            seq: None,
-        };
+        let head =
+            Head { id, at: System.now(), network: "n".into(), channel: channel.into(), session: None, seq: None };
         let chat = Chat {
             head,
             source: "alice".into(),

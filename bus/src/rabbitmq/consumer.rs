@@ -66,7 +66,7 @@ impl Subscription {
     /// Declares the queue and begins to consume from it.
     ///
     /// # Errors
-    /// [`Error::Queue`] when the broker refuses the queue, [`Error::Away`] or [`Error::TimedOut`] when it breaks down
+    /// [`Error::OtherArguments`] or [`Error::Queue`] when the broker refuses the queue, [`Error::Away`] or [`Error::TimedOut`] when it breaks down
     /// or does not answer.
     pub(super) async fn begin(&self, live: Live) -> Result<Incarnation, Error> {
         let channel = live.connection.channel().await?;
@@ -129,7 +129,7 @@ impl Subscription {
                     tracing::warn!(queue = self.queue.name, "{why}; trying again");
                     live.doubt().await;
                 }
-                Err(why @ Error::Queue { .. }) if said != why.to_string() => {
+                Err(why @ (Error::Queue { .. } | Error::OtherArguments { .. })) if said != why.to_string() => {
                     tracing::warn!("{why}; trying again");
                     said = why.to_string();
                 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::connection::{ANSWER_WITHIN, Connection, close_channel, explain, short};
 use super::link::Live;
 use super::properties;
+use super::refusal;
 use crate::{Error, Queue, Topology};
 
 /// AMQP's reply codes (AMQP 0-9-1, section 1.8) for a queue that is not there, and one of another connection.
@@ -26,7 +27,7 @@ pub(super) async fn exchange(connection: &Connection, channel: &Channel, topolog
 /// Declares a queue with everything it needs, and gives back its name, which the broker may have chosen.
 ///
 /// # Errors
-/// [`Error::Queue`] when the broker refuses it; the channel is closed then.
+/// [`Error::OtherArguments`] or [`Error::Queue`] when the broker refuses it; the channel is closed then.
 pub(super) async fn queue(
     connection: &Connection,
     channel: &Channel,
@@ -139,7 +140,7 @@ pub(super) async fn answer<T>(
 ) -> Result<T, Error> {
     match timeout(ANSWER_WITHIN, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(why)) if concerns_channel(&why) => Err(Error::Queue { queue: queue.to_owned(), why: explain(&why) }),
+        Ok(Err(why)) if concerns_channel(&why) => Err(refusal::of(queue, explain(&why))),
         Ok(Err(why)) => Err(connection.away(&why)),
         Err(_) => Err(Error::TimedOut { what, after: ANSWER_WITHIN }),
     }

@@ -177,7 +177,7 @@ impl Candidate {
                         tracing::info!(lock = self.name, "another process has the lock; waiting for it");
                     }
                 }
-                Err(Refusal::Failed(why @ Error::Queue { .. })) => {
+                Err(Refusal::Failed(why @ (Error::Queue { .. } | Error::OtherArguments { .. }))) => {
                     if said.replace(why.to_string()) != Some(why.to_string()) {
                         tracing::warn!(lock = self.name, "{why}; trying again");
                     }

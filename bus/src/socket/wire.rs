@@ -158,6 +158,7 @@ pub(super) enum Trouble {
     Refused { broker: String, why: String },
     Unroutable(String),
     Full(String),
+    OtherArguments { queue: String, argument: String, asked: String, found: String },
     Queue { queue: String, why: String },
     TooLarge { what: String, bytes: usize, limit: usize },
     Closed,
@@ -170,6 +171,9 @@ impl From<Error> for Trouble {
             Error::Refused { broker, why } => Trouble::Refused { broker, why },
             Error::Unroutable(to) => Trouble::Unroutable(to),
             Error::Full(to) => Trouble::Full(to),
+            Error::OtherArguments { queue, argument, asked, found } => {
+                Trouble::OtherArguments { queue, argument, asked, found }
+            }
             Error::Queue { queue, why } => Trouble::Queue { queue, why },
             Error::TooLarge { what, bytes, limit } => Trouble::TooLarge { what, bytes, limit },
             Error::Closed => Trouble::Closed,
@@ -187,6 +191,9 @@ impl From<Trouble> for Error {
             Trouble::Refused { broker, why } => Error::Refused { broker, why },
             Trouble::Unroutable(to) => Error::Unroutable(to),
             Trouble::Full(to) => Error::Full(to),
+            Trouble::OtherArguments { queue, argument, asked, found } => {
+                Error::OtherArguments { queue, argument, asked, found }
+            }
             Trouble::Queue { queue, why } => Error::Queue { queue, why },
             Trouble::TooLarge { what, bytes, limit } => Error::TooLarge { what, bytes, limit },
             Trouble::Closed => Error::Closed,

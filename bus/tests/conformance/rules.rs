@@ -265,9 +265,28 @@ pub async fn a_queue_can_not_be_declared_with_other_arguments(broker: &dyn Broke
     other.arguments.retain(|(name, _)| *name != "x-max-length-bytes");
     other.arguments.push(("x-max-length-bytes", 1_000.into()));
     let declared = broker.declare(other.clone()).await;
-    assert!(matches!(&declared, Err(Error::Queue { queue: name, .. }) if *name == queue.name), "{declared:?}");
+    let Err(Error::OtherArguments { queue: name, argument, asked, found }) = declared else { panic!("{declared:?}") };
+    let expected = [&*queue.name, "x-max-length-bytes", "1000", "268435456"];
+    assert_eq!([&*name, &*argument, &*asked, &*found], expected);
     let consumed = broker.consume(other, 1).await;
-    assert!(matches!(consumed, Err(Error::Queue { .. })));
+    assert!(matches!(consumed, Err(Error::OtherArguments { .. })));
+    // one more, and one less
+    let mut more = queue.clone();
+    more.arguments.push(("x-max-length", 7.into()));
+    let declared = broker.declare(more).await;
+    assert!(
+        matches!(&declared, Err(Error::OtherArguments { argument, asked, found, .. })
+        if [&**argument, &**asked, &**found] == ["x-max-length", "7", "absent"]),
+        "{declared:?}"
+    );
+    let mut less = queue.clone();
+    less.arguments.retain(|(name, _)| *name != "x-expires");
+    let declared = broker.declare(less).await;
+    assert!(
+        matches!(&declared, Err(Error::OtherArguments { argument, asked, .. })
+        if [&**argument, &**asked] == ["x-expires", "absent"]),
+        "{declared:?}"
+    );
     // nobody else is disturbed
     broker.declare(queue).await.unwrap();
     publish(broker, event("a.b", 1)).await;
