@@ -65,7 +65,8 @@ impl World {
 
     pub async fn of(network: Network) -> Self {
         let broker = Arc::new(Shaky::default());
-        let everything = broker.inner.topology().tail(vec![Pattern::parse("chat.#").unwrap()]);
+        let everything =
+            broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
         let dialer = Arc::new(TestDialer { sender, refusals: AtomicU32::new(0) });
