@@ -11,6 +11,7 @@ mod embedded;
 mod journal;
 mod lock;
 mod message;
+pub mod mutants;
 mod rabbitmq;
 pub mod socket;
 mod system;
