@@ -4,8 +4,11 @@
 //! come together since its last write, in one write). Whoever sends only appends to a buffer. That buffer and the list of received lines
 //! have no maximum: a test must take what it provokes.
 
-use std::collections::HashSet;
-use std::io::{Read, Write};
+mod conversation;
+mod message;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,7 +16,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::conversation::Conversation;
+use self::message::Message;
 use crate::PATIENCE;
+
+/// How often the server looks for clients that are silent for too long.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Sees each line (without its end) before the server answers it: `None` for the usual answer, else the bytes to send instead, none included.
 /// It runs on the connection's reading thread.
@@ -22,10 +30,14 @@ pub type Script = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
 /// How a fake server differs from the usual one.
 #[derive(Default)]
 pub struct FakeOptions {
-    /// IRCv3 capabilities to offer. `echo-message` and `labeled-response` are acted upon, the others only acknowledged.
+    /// IRCv3 capabilities to offer. `echo-message` and `labeled-response` are acted upon, the others only acknowledged; a client that
+    /// asks for `labeled-response` is taken to understand batches.
     pub capabilities: Vec<String>,
     /// Parameters of 005 besides the usual ones, separated by spaces.
     pub isupport: String,
+    /// Several sessions may share one nick, as at a bouncer: a further one is let in at once, put into the channels where the others are,
+    /// and sees what the others say.
+    pub multiclient: bool,
     /// Answers of the test's own.
     pub script: Option<Script>,
 }
@@ -56,12 +68,28 @@ impl Line {
     }
 }
 
+/// What became of a connection.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Its number; the first is 1.
+    pub connection: usize,
+    /// The last nick it had.
+    pub nick: String,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// When it was welcomed, if it was.
+    pub registered: Option<Instant>,
+    /// When the server saw it end, if it did.
+    pub ended: Option<Instant>,
+}
+
 /// A running fake IRC server; it ends when dropped.
 pub struct FakeIrc {
     port: u16,
     shared: Arc<Shared>,
     lines: Mutex<Receiver<Line>>,
     acceptor: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -80,6 +108,12 @@ struct State {
     /// How many there ever were.
     count: usize,
     refused_nicks: HashSet<String>,
+    /// Targets, in lower case, and the number that a message to them is refused with.
+    refused_targets: HashMap<String, u16>,
+    /// All that there ever were.
+    visits: Vec<Visit>,
+    /// How long a client may be silent until it is asked, and then until it is taken for dead.
+    patience: Option<(Duration, Duration)>,
 }
 
 struct Connection {
@@ -96,6 +130,10 @@ struct Who {
     registered: bool,
     /// In lower case.
     channels: HashSet<String>,
+    /// When it last said anything.
+    heard: Option<Instant>,
+    /// When it was asked whether it is there.
+    asked: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -127,7 +165,11 @@ impl FakeIrc {
             let shared = Arc::clone(&shared);
             move || accept(&listener, &shared, &sender)
         });
-        Self { port, shared, lines: Mutex::new(lines), acceptor: Some(acceptor) }
+        let keeper = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.keep_watch()
+        });
+        Self { port, shared, lines: Mutex::new(lines), acceptor: Some(acceptor), keeper: Some(keeper) }
     }
 
     /// Its port.
@@ -140,19 +182,24 @@ impl FakeIrc {
         self.send_where(bytes, |who| who.registered);
     }
 
-    /// Says a line to those who are in the channel, or have this nick.
-    pub fn say(&self, nick: &str, target: &str, text: &str) {
+    /// Says a line to those who are in the channel, or have this nick: the numbers of their connections.
+    pub fn say(&self, nick: &str, target: &str, text: &str) -> Vec<usize> {
         let line = format!(":{nick}!{nick}@fake.host PRIVMSG {target} :{text}\r\n");
         let folded = target.to_ascii_lowercase();
-        self.send_where(line.as_bytes(), |who| who.channels.contains(&folded) || who.nick.eq_ignore_ascii_case(target));
+        self.send_where(line.as_bytes(), |who| who.is_in(&folded) || who.is_called(target))
     }
 
-    fn send_where(&self, bytes: &[u8], wanted: impl Fn(&Who) -> bool) {
-        for connection in &self.shared.state().connections {
-            if wanted(&lock(&connection.who)) {
-                connection.push(bytes);
-            }
-        }
+    /// Asks the connection of this number, if it is open, for a PONG with this token.
+    pub fn ping(&self, connection: usize, token: &str) {
+        let line = format!("PING :{token}\r\n");
+        let state = self.shared.state();
+        state.connections.iter().filter(|open| open.number == connection).for_each(|open| open.push(line.as_bytes()));
+    }
+
+    fn send_where(&self, bytes: &[u8], wanted: impl Fn(&Who) -> bool) -> Vec<usize> {
+        let state = self.shared.state();
+        let receivers = state.connections.iter().filter(|connection| wanted(&lock(&connection.who)));
+        receivers.inspect(|connection| connection.push(bytes)).map(|connection| connection.number).collect()
     }
 
     /// The next line of the bot, whatever it is. Panics after 30 s.
@@ -190,7 +237,7 @@ impl FakeIrc {
                 .connections
                 .iter()
                 .map(|connection| lock(&connection.who))
-                .find(|who| who.channels.contains(&folded))
+                .find(|who| who.is_in(&folded))
                 .map(|who| who.nick.clone())
         })
     }
@@ -215,12 +262,43 @@ impl FakeIrc {
         self.shared.state().connections.iter().filter(|connection| lock(&connection.who).registered).count()
     }
 
+    /// Whether a registered connection has this nick and is in the channel.
+    pub fn is_in(&self, nick: &str, channel: &str) -> bool {
+        let folded = channel.to_ascii_lowercase();
+        let state = self.shared.state();
+        state.connections.iter().map(|open| lock(&open.who)).any(|who| who.is_called(nick) && who.is_in(&folded))
+    }
+
+    /// Every connection that there was, in the order of their numbers.
+    pub fn visits(&self) -> Vec<Visit> {
+        let state = self.shared.state();
+        let mut visits = state.visits.clone();
+        for open in &state.connections {
+            visits[open.number - 1].nick.clone_from(&lock(&open.who).nick);
+        }
+        visits
+    }
+
     /// Closes every connection; unsent bytes are lost.
     pub fn disconnect(&self) {
-        let connections = std::mem::take(&mut self.shared.state().connections);
+        let connections = self.shared.state().connections.clone();
         for connection in connections {
+            self.shared.part_with(&connection, "Disconnected");
             connection.close();
         }
+    }
+
+    /// Whoever is silent for so long is asked with PING, and disconnected when it says nothing for so long after that. At first
+    /// nobody is asked.
+    pub fn ping_clients(&self, after: Duration, within: Duration) {
+        self.shared.state().patience = Some((after, within));
+    }
+
+    /// The targets that a PRIVMSG to is refused, each with a number (401, 404, 442…), instead of those set before. A NOTICE to them is
+    /// lost without a word.
+    pub fn refuse_messages(&self, targets: &[(&str, u16)]) {
+        let targets = targets.iter().map(|(target, numeric)| (target.to_ascii_lowercase(), *numeric));
+        self.shared.state().refused_targets = targets.collect();
     }
 
     /// Whether PINGs are answered; they are at first.
@@ -233,7 +311,8 @@ impl FakeIrc {
         self.shared.refusing.store(refuse, Ordering::Relaxed);
     }
 
-    /// The nicks that are in use by others (433), instead of those set before.
+    /// The nicks that are in use by others (433), instead of those set before. Those of registered connections are anyway, unless the
+    /// server is one for many clients.
     pub fn refuse_nicks(&self, nicks: &[&str]) {
         self.shared.state().refused_nicks = nicks.iter().map(|nick| nick.to_ascii_lowercase()).collect();
     }
@@ -259,6 +338,7 @@ impl Drop for FakeIrc {
         TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok();
         self.acceptor.take().map(JoinHandle::join);
         self.disconnect();
+        self.keeper.take().map(JoinHandle::join);
     }
 }
 
@@ -271,6 +351,116 @@ impl Shared {
     fn tell_change(&self) {
         drop(self.state());
         self.changed.notify_all();
+    }
+
+    /// Whether another than this connection has the nick.
+    fn is_taken(&self, nick: &str, number: usize) -> bool {
+        let state = self.state();
+        let mut others = state.connections.iter().filter(|other| other.number != number).map(|other| lock(&other.who));
+        state.refused_nicks.contains(&nick.to_ascii_lowercase())
+            || (!self.options.multiclient && others.any(|who| who.registered && who.is_called(nick)))
+    }
+
+    /// Where the other sessions of this nick are.
+    fn channels_of(&self, nick: &str, number: usize) -> Vec<String> {
+        let state = self.state();
+        let others = state.connections.iter().filter(|other| other.number != number).map(|other| lock(&other.who));
+        let channels: HashSet<String> =
+            others.filter(|who| who.is_called(nick)).flat_map(|who| who.channels.clone()).collect();
+        channels.into_iter().collect()
+    }
+
+    fn refusal(&self, target: &str) -> Option<u16> {
+        self.state().refused_targets.get(&target.to_ascii_lowercase()).copied()
+    }
+
+    /// What a client says, to all others whom it concerns; other sessions of its own nick are among them.
+    fn relay(&self, from: &Connection, target: &str, line: &str) {
+        let (folded, nick) = (target.to_ascii_lowercase(), lock(&from.who).nick.clone());
+        self.tell_others(from, line, |who| who.is_in(&folded) || who.is_called(target) || who.is_called(&nick));
+    }
+
+    fn tell_channel(&self, from: &Connection, channel: &str, line: &str) {
+        let folded = channel.to_ascii_lowercase();
+        self.tell_others(from, line, |who| who.is_in(&folded));
+    }
+
+    /// Tells all who share a channel with it.
+    fn tell_neighbours(&self, from: &Connection, line: &str) {
+        let channels = lock(&from.who).channels.clone();
+        self.tell_others(from, line, |who| !who.channels.is_disjoint(&channels));
+    }
+
+    fn tell_others(&self, from: &Connection, line: &str, wanted: impl Fn(&Who) -> bool) {
+        let line = format!("{line}\r\n");
+        let state = self.state();
+        let others = state.connections.iter().filter(|other| other.number != from.number);
+        others.filter(|other| wanted(&lock(&other.who))).for_each(|other| other.push(line.as_bytes()));
+    }
+
+    fn note_registered(&self, connection: &Connection) {
+        self.state().visits[connection.number - 1].registered = Some(Instant::now());
+        self.changed.notify_all();
+    }
+
+    /// Its connection is over: its nick is free from now on, and the others are told. Does nothing the second time.
+    fn part_with(&self, connection: &Connection, why: &str) {
+        let nick = lock(&connection.who).nick.clone();
+        let mut state = self.state();
+        let before = state.connections.len();
+        state.connections.retain(|other| other.number != connection.number);
+        let visit = &mut state.visits[connection.number - 1];
+        visit.nick.clone_from(&nick);
+        if visit.ended.is_none() {
+            visit.ended = Some(Instant::now());
+        }
+        let gone = state.connections.len() < before;
+        drop(state);
+        if gone {
+            self.tell_neighbours(connection, &format!(":{nick}!{nick}@fake.host QUIT :{why}"));
+        }
+        self.changed.notify_all();
+    }
+
+    /// Asks silent clients, and disconnects dead ones.
+    fn keep_watch(&self) {
+        while !self.closed.load(Ordering::Relaxed) {
+            let (patience, connections) = {
+                let state = self.state();
+                (state.patience, state.connections.clone())
+            };
+            if let Some((after, within)) = patience {
+                connections.iter().for_each(|connection| self.look_after(connection, after, within));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn look_after(&self, connection: &Connection, after: Duration, within: Duration) {
+        let mut who = lock(&connection.who);
+        let heard = *who.heard.get_or_insert_with(Instant::now);
+        let asked = who.asked.filter(|asked| *asked > heard);
+        if asked.is_some_and(|asked| asked.elapsed() > within) {
+            drop(who);
+            connection.push(b"ERROR :Closing link (Ping timeout)\r\n");
+            self.part_with(connection, "Ping timeout");
+            connection.close();
+        } else if asked.is_none() && heard.elapsed() > after {
+            who.asked = Some(Instant::now());
+            drop(who);
+            connection.push(b"PING :fake.irc\r\n");
+        }
+    }
+}
+
+impl Who {
+    /// Whether it is in this channel, given in lower case.
+    fn is_in(&self, folded: &str) -> bool {
+        self.registered && self.channels.contains(folded)
+    }
+
+    fn is_called(&self, nick: &str) -> bool {
+        self.registered && self.nick.eq_ignore_ascii_case(nick)
     }
 }
 
@@ -319,250 +509,18 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, sender: &Sender<Line>) {
         socket.set_nodelay(true).expect("a socket takes options");
         let mut state = shared.state();
         state.count += 1;
+        let (number, accepted) = (state.count, Instant::now());
         let (who, outgoing, wake) = Default::default();
-        let connection = Arc::new(Connection { number: state.count, socket, who, outgoing, wake });
+        let connection = Arc::new(Connection { number, socket, who, outgoing, wake });
         state.connections.push(Arc::clone(&connection));
+        let nick = String::new();
+        state.visits.push(Visit { connection: number, nick, accepted, registered: None, ended: None });
         drop(state);
         shared.changed.notify_all();
         let writer = Arc::clone(&connection);
         thread::spawn(move || writer.write());
-        let conversation = Conversation {
-            shared: Arc::clone(shared),
-            connection,
-            sender: sender.clone(),
-            user: false,
-            negotiating: false,
-            capabilities: HashSet::new(),
-            out: Vec::new(),
-        };
+        let conversation = Conversation::new(Arc::clone(shared), connection, sender.clone());
         thread::spawn(move || conversation.run());
-    }
-}
-
-/// What the reading thread of a connection knows.
-struct Conversation {
-    shared: Arc<Shared>,
-    connection: Arc<Connection>,
-    sender: Sender<Line>,
-    user: bool,
-    negotiating: bool,
-    capabilities: HashSet<String>,
-    /// The answers to the lines of one read.
-    out: Vec<u8>,
-}
-
-impl Conversation {
-    fn run(mut self) {
-        let mut buffer = vec![0; 256 * 1024];
-        let mut bytes = Vec::new();
-        while let Ok(count @ 1..) = (&self.connection.socket).read(&mut buffer) {
-            let at = Instant::now();
-            let searched = bytes.len();
-            bytes.extend_from_slice(&buffer[..count]);
-            let Some(end) = bytes[searched..].iter().rposition(|byte| *byte == b'\n') else { continue };
-            for line in bytes[..=searched + end].split_inclusive(|byte| *byte == b'\n') {
-                self.line(line);
-                // The test may have dropped its end.
-                self.sender.send(Line { at, connection: self.connection.number, bytes: line.to_vec() }).ok();
-            }
-            bytes.drain(..=searched + end);
-            self.connection.push(&self.out);
-            self.out.clear();
-        }
-        self.connection.close();
-        self.shared.state().connections.retain(|other| other.number != self.connection.number);
-        self.shared.changed.notify_all();
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        let line = without_end(line);
-        if let Some(instead) = self.shared.options.script.as_ref().and_then(|script| script(line)) {
-            self.out.extend_from_slice(&instead);
-            return;
-        }
-        let text = String::from_utf8_lossy(line);
-        let message = Message::parse(&text);
-        match message.command.as_str() {
-            "PING" if self.shared.silent.load(Ordering::Relaxed) => {}
-            "PING" => self.answer(&message, &format!("PONG fake.irc :{}", message.parameter(0))),
-            "PRIVMSG" | "NOTICE" => self.said(&message),
-            "CAP" => self.negotiate(&message),
-            "NICK" => self.nick(message.parameter(0)),
-            "USER" => self.user = true,
-            "JOIN" => self.each_channel(&message, Self::join),
-            "PART" => self.each_channel(&message, Self::part),
-            "NAMES" => self.each_channel(&message, Self::names),
-            "MODE" => self.numeric("324", &format!("{} +nt", message.parameter(0))),
-            "WHO" => self.numeric("315", &format!("{} :End of WHO list", message.parameter(0))),
-            "QUIT" => self.quit(),
-            "" | "PONG" | "PASS" | "USERHOST" | "AWAY" | "TOPIC" => {}
-            other => self.numeric("421", &format!("{other} :Unknown command")),
-        }
-        self.register();
-    }
-
-    fn nick(&mut self, nick: &str) {
-        let refused = self.shared.state().refused_nicks.contains(&nick.to_ascii_lowercase());
-        if refused {
-            return self.numeric("433", &format!("{nick} :Nickname is already in use"));
-        }
-        let source = self.source();
-        let mut who = lock(&self.connection.who);
-        nick.clone_into(&mut who.nick);
-        let registered = who.registered;
-        drop(who);
-        if registered {
-            self.put(&format!("{source} NICK :{nick}"));
-        }
-    }
-
-    fn register(&mut self) {
-        let mut who = lock(&self.connection.who);
-        if who.registered || who.nick.is_empty() || !self.user || self.negotiating {
-            return;
-        }
-        who.registered = true;
-        drop(who);
-        let more = self.shared.options.isupport.clone();
-        self.numeric("001", ":Welcome");
-        let usual = "CASEMAPPING=ascii CHANTYPES=# PREFIX=(ov)@+ CHANMODES=b,k,l,imnst NICKLEN=30 CHANNELLEN=64 MODES=4 NETWORK=Fake";
-        self.numeric("005", &format!("{} :are supported by this server", format!("{usual} {more}").trim_end()));
-        self.numeric("376", ":End of MOTD");
-        self.shared.tell_change();
-    }
-
-    fn negotiate(&mut self, message: &Message) {
-        let registered = lock(&self.connection.who).registered;
-        match message.parameter(0).to_ascii_uppercase().as_str() {
-            "LS" => {
-                self.negotiating = !registered;
-                let offered = self.shared.options.capabilities.join(" ");
-                self.numeric("CAP", &format!("LS :{offered}"));
-            }
-            "REQ" => {
-                self.negotiating = !registered;
-                let asked = message.parameter(1);
-                let offered = &self.shared.options.capabilities;
-                // A value is offered as `sasl=PLAIN`, asked for as `sasl`.
-                let known = |name: &str| offered.iter().any(|offer| offer.split('=').next() == Some(name));
-                let granted = asked.split_whitespace().all(|name| known(name.trim_start_matches('-')));
-                if granted {
-                    self.capabilities.extend(asked.split_whitespace().map(str::to_owned));
-                }
-                self.numeric("CAP", &format!("{} :{asked}", if granted { "ACK" } else { "NAK" }));
-            }
-            "END" => self.negotiating = false,
-            _ => {}
-        }
-    }
-
-    fn said(&mut self, message: &Message) {
-        if self.capabilities.contains("echo-message") {
-            let echo =
-                format!("{} {} {} :{}", self.source(), message.command, message.parameter(0), message.parameter(1));
-            self.answer(message, &echo);
-        } else if message.label.is_some() && self.capabilities.contains("labeled-response") {
-            self.answer(message, "ACK");
-        }
-    }
-
-    fn each_channel(&mut self, message: &Message, act: fn(&mut Self, &str)) {
-        for channel in message.parameter(0).split(',') {
-            act(self, channel);
-        }
-    }
-
-    fn join(&mut self, channel: &str) {
-        lock(&self.connection.who).channels.insert(channel.to_ascii_lowercase());
-        let source = self.source();
-        self.put(&format!("{source} JOIN {channel}"));
-        self.names(channel);
-        self.shared.tell_change();
-    }
-
-    fn part(&mut self, channel: &str) {
-        lock(&self.connection.who).channels.remove(&channel.to_ascii_lowercase());
-        let source = self.source();
-        self.put(&format!("{source} PART {channel}"));
-        self.shared.tell_change();
-    }
-
-    fn names(&mut self, channel: &str) {
-        let folded = channel.to_ascii_lowercase();
-        let state = self.shared.state();
-        let there = state
-            .connections
-            .iter()
-            .map(|connection| lock(&connection.who))
-            .filter(|who| who.channels.contains(&folded));
-        let nicks = there.map(|who| who.nick.clone()).collect::<Vec<_>>().join(" ");
-        drop(state);
-        self.numeric("353", &format!("= {channel} :{nicks}"));
-        self.numeric("366", &format!("{channel} :End of NAMES list"));
-    }
-
-    fn quit(&mut self) {
-        self.put("ERROR :Closing link");
-        self.connection.push(&self.out);
-        self.out.clear();
-        // The writing thread sends what is left and closes.
-        lock(&self.connection.outgoing).closed = true;
-        self.connection.wake.notify_one();
-    }
-
-    fn source(&self) -> String {
-        let who = lock(&self.connection.who);
-        format!(":{0}!{0}@fake.host", who.nick)
-    }
-
-    fn numeric(&mut self, numeric: &str, rest: &str) {
-        let who = lock(&self.connection.who);
-        let nick = if who.nick.is_empty() { "*" } else { &who.nick };
-        let line = format!("{numeric} {nick} {rest}");
-        drop(who);
-        self.put(&format!(":fake.irc {line}"));
-    }
-
-    /// With the label of what it answers, if both sides speak of labels.
-    fn answer(&mut self, message: &Message, line: &str) {
-        let prefix = if line.starts_with(':') { "" } else { ":fake.irc " };
-        match message.label.filter(|_| self.capabilities.contains("labeled-response")) {
-            Some(label) => self.put(&format!("@label={label} {prefix}{line}")),
-            None => self.put(&format!("{prefix}{line}")),
-        }
-    }
-
-    fn put(&mut self, line: &str) {
-        self.out.extend_from_slice(line.as_bytes());
-        self.out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// A client's line: it has tags, but no source.
-struct Message<'a> {
-    label: Option<&'a str>,
-    command: String,
-    parameters: Vec<&'a str>,
-}
-
-impl<'a> Message<'a> {
-    fn parse(line: &'a str) -> Self {
-        let (tags, rest) = match line.strip_prefix('@').and_then(|line| line.split_once(' ')) {
-            Some((tags, rest)) => (tags, rest),
-            None => ("", line),
-        };
-        let label = tags.split(';').find_map(|tag| tag.strip_prefix("label="));
-        let (middle, trailing) = match rest.split_once(" :") {
-            Some((middle, trailing)) => (middle, Some(trailing)),
-            None => (rest, None),
-        };
-        let mut words = middle.split(' ').filter(|word| !word.is_empty());
-        let command = words.next().unwrap_or_default().to_ascii_uppercase();
-        Self { label, command, parameters: words.chain(trailing).collect() }
-    }
-
-    fn parameter(&self, index: usize) -> &'a str {
-        self.parameters.get(index).copied().unwrap_or_default()
     }
 }
 

@@ -7,21 +7,29 @@
 
 use std::time::Duration;
 
+mod counting;
 mod fake_irc;
 mod guarded;
 mod irc_user;
 mod ngircd;
 mod ports;
+mod process;
 mod program;
 mod rabbitmq;
+mod relay;
+mod service;
 mod transcript;
 
-pub use fake_irc::{FakeIrc, FakeOptions, Line, Script};
+pub use counting::{Counting, Doubled, Load, Report};
+pub use fake_irc::{FakeIrc, FakeOptions, Line, Script, Visit};
 pub use irc_user::IrcUser;
 pub use ngircd::{Ngircd, NgircdOptions};
 pub use ports::free_port;
+pub use process::resident_kib;
 pub use program::{Output, Program};
 pub use rabbitmq::RabbitMq;
+pub use relay::Relay;
+pub use service::Service;
 
 /// How long anything here waits before it panics, unless its documentation says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);

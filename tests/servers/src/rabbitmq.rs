@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -114,6 +114,18 @@ impl RabbitMq {
         self.node().server.as_mut().expect("a server to thaw runs").signal("CONT");
     }
 
+    /// Runs `rabbitmqctl` with these arguments on the running server: what it printed. Takes some seconds; panics when it fails.
+    pub fn control(&self, arguments: &[&str]) -> String {
+        let node = self.own.as_ref().expect("a server that PUBBOT_TEST_RABBITMQ_URL names is not ours to control");
+        let program = find_program(&["/usr/lib/rabbitmq/bin/rabbitmqctl", "rabbitmqctl"]).expect(MISSING);
+        let mut command = node.command_of(&program, self.port);
+        let output =
+            command.arg("--quiet").args(arguments).stdin(Stdio::null()).output().expect("rabbitmqctl can be run");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "rabbitmqctl {arguments:?} failed: {out}{err}");
+        out.into_owned()
+    }
+
     fn node(&mut self) -> &mut Node {
         self.own.as_mut().expect("a server that PUBBOT_TEST_RABBITMQ_URL names is not ours to end")
     }
@@ -154,7 +166,17 @@ impl Node {
     }
 
     fn command(&self, port: u16) -> Command {
-        let mut command = Command::new(&self.launcher);
+        let mut command = self.command_of(&self.launcher, port);
+        command
+            // So the launcher becomes the Erlang VM instead of waiting for it: its process id is the one to kill.
+            .env("RABBITMQ_ALLOW_INPUT", "1")
+            .env("RABBITMQ_SERVER_START_ARGS", "-noinput");
+        command
+    }
+
+    /// A program of RabbitMQ's in the node's own environment.
+    fn command_of(&self, program: &Path, port: u16) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("RABBITMQ_") || name_text.starts_with("ERL_") || name_text == "NOTIFY_SOCKET" {
@@ -171,10 +193,7 @@ impl Node {
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("RABBITMQ_LOGS", "-")
             .env("RABBITMQ_SCHEDULER_BIND_TYPE", "u")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG)
-            // So the launcher becomes the Erlang VM instead of waiting for it: its process id is the one to kill.
-            .env("RABBITMQ_ALLOW_INPUT", "1")
-            .env("RABBITMQ_SERVER_START_ARGS", "-noinput");
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG);
         for (name, path) in [
             ("RABBITMQ_CONF_ENV_FILE", "rabbitmq-env.conf"),
             ("RABBITMQ_CONFIG_FILE", "rabbitmq.conf"),
