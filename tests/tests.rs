@@ -5,6 +5,7 @@
 mod chat;
 mod commands;
 mod echo;
+mod faults;
 mod groups;
 mod late;
 mod queues;

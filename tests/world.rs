@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use servers::{IrcUser, Ngircd, Output, Program, RabbitMq};
+use servers::{IrcUser, Ngircd, Output, Program, RabbitMq, Service};
 use tempfile::TempDir;
+
+/// Names a deliberate fault (`bus::mutants`), where the executable was built with them.
+const MUTANT: &str = "PUBBOT_TEST_MUTANT";
 
 /// How pubbot runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,40 @@ impl World {
         pubbot(&[&["--config", &self.config()], arguments].concat())
     }
 
+    /// Starts a role that is started again whenever it ends, with this environment.
+    pub fn service(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Service {
+        let config = self.config();
+        let arguments: Vec<String> = ["--config", &config].iter().chain(arguments).map(ToString::to_string).collect();
+        let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let environment: Vec<(String, String)> = environment.iter().map(own).collect();
+        let name = arguments[2..].join(" ");
+        Service::start(&name, move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
+            pubbot_with(&arguments, &environment)
+        })
+    }
+
+    /// A path in the world's folder.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// How pubbot runs.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the names on its broker begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where its broker is.
+    pub fn broker_url(&self) -> &str {
+        &self.broker_url
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut program = self.start(arguments);
@@ -104,7 +141,15 @@ impl World {
 
 /// Runs the built executable.
 pub fn pubbot(arguments: &[&str]) -> Program {
-    Program::start(env!("CARGO_BIN_EXE_pubbot"), arguments, &[])
+    pubbot_with(arguments, &[])
+}
+
+/// The same with these variables in its environment, and with the deliberate fault that the tests are run with.
+pub fn pubbot_with(arguments: &[&str], environment: &[(&str, &str)]) -> Program {
+    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+    let mutant = std::env::var(MUTANT).unwrap_or_default();
+    let environment = [&[(MUTANT, &*mutant)], environment].concat();
+    Program::start(env!("CARGO_BIN_EXE_pubbot"), arguments, &environment)
 }
 
 /// An ngircd, and users in a channel who have seen the bot come in.

@@ -133,6 +133,11 @@ impl Counting {
         }
     }
 
+    /// How many lines were said so far.
+    pub fn said(&self) -> usize {
+        usize::try_from(self.shared.ledger().next_number()).unwrap_or(usize::MAX)
+    }
+
     /// How many lines were answered so far.
     pub fn answered(&self) -> usize {
         self.shared.ledger().answered()

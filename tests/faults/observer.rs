@@ -1,0 +1,115 @@
+//! Sees every event of the chat in a worker group of its own: the numbers of a session have no gap, or a line was lost. It may also
+//! deliver what it sees once more, as a broker may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bus::{Address, Broker, Message};
+use protocol::{Pattern, Reply};
+use serde_json::Value;
+
+use super::outside::{connect, runtime};
+use crate::world::World;
+
+/// How many events are unsettled at a time.
+const PREFETCH: u16 = 500;
+
+/// What it does with an event beside counting.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    Count,
+    /// Puts the same event into the work queue once more.
+    DeliverAgain,
+    /// Answers `!twice …`, with the same reply two times.
+    AnswerTwice,
+}
+
+/// A running observer.
+pub struct Observer {
+    seen: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Observer {
+    /// Begins to watch a world's broker.
+    pub fn watch(world: &World) -> Self {
+        Self::start(world, Deed::Count)
+    }
+
+    pub fn start(world: &World, deed: Deed) -> Self {
+        let runtime = runtime();
+        let seen = Arc::new(Mutex::new(BTreeMap::new()));
+        let broker = runtime.block_on(connect(
+            world.kind(),
+            world.broker_url(),
+            world.prefix(),
+            &world.path("data/pubbot.sock"),
+        ));
+        let patterns = vec![Pattern::parse("chat.#").unwrap()];
+        let queue = broker.topology().worker("observer", patterns);
+        let mut events = runtime.block_on(broker.consume(queue, PREFETCH)).unwrap();
+        runtime.spawn({
+            let seen = seen.clone();
+            async move {
+                while let Some(event) = events.next().await {
+                    note(&seen, &event.body);
+                    act(&*broker, deed, &event).await;
+                    event.acknowledge();
+                }
+            }
+        });
+        Observer { seen, _runtime: runtime }
+    }
+
+    /// Panics when a session's numbers have a gap. The first that it saw of a session is the first that counts.
+    pub fn assert_no_gap(&self) {
+        let seen = self.seen.lock().unwrap();
+        assert!(!seen.is_empty(), "the observer saw nothing");
+        for (session, numbers) in &*seen {
+            let (first, last) = (numbers.first().unwrap(), numbers.last().unwrap());
+            let missing: Vec<u64> = (*first..=*last).filter(|number| !numbers.contains(number)).take(20).collect();
+            assert!(missing.is_empty(), "session {session} lost {missing:?} of {first} to {last}");
+        }
+    }
+
+    /// How many sessions it saw.
+    pub fn sessions(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Value>(body) else { return };
+    if let (Some(session), Some(seq)) = (event["session"].as_str(), event["seq"].as_u64()) {
+        seen.lock().unwrap().entry(session.to_owned()).or_default().insert(seq);
+    }
+}
+
+async fn act(broker: &dyn Broker, deed: Deed, event: &bus::Delivery) {
+    let messages = match deed {
+        Deed::Count => Vec::new(),
+        Deed::DeliverAgain => {
+            let queue = broker.topology().worker("main", Vec::new()).name;
+            let (properties, body) = (event.properties.clone(), event.body.clone());
+            vec![Message { to: Address::Queue(queue), mandatory: true, properties, body }]
+        }
+        Deed::AnswerTwice => answer(event).into_iter().flat_map(|message| [message.clone(), message]).collect(),
+    };
+    for message in messages {
+        broker.publish(message).await.await.unwrap();
+    }
+}
+
+fn answer(event: &bus::Delivery) -> Option<Message> {
+    let chat: Value = serde_json::from_slice(&event.body).ok()?;
+    let text = chat["content"].as_str()?.strip_prefix("!twice ")?;
+    let body = serde_json::json!({ "channel": chat["channel"], "content": text }).to_string();
+    let context = protocol::ReplyContext {
+        network: chat["network"].as_str()?,
+        correlation_id: event.properties.message_id.as_deref(),
+        app_id: Some("observer"),
+        ..Default::default()
+    };
+    let reply = Reply::read(body.as_bytes(), context).ok()?;
+    Message::reply(&reply, event.properties.reply_to.as_deref()?).ok()
+}

@@ -1,0 +1,133 @@
+//! Where a fault happens: a bot of supervised processes before a server that counts.
+
+use std::time::{Duration, Instant};
+
+use servers::{Counting, FakeOptions, Report, Service};
+
+use super::size::{Size, size};
+use crate::world::{Kind, World, fresh_prefix};
+
+/// How long the bot may take to be well again after the last fault.
+pub const RECOVERY: Duration = Duration::from_secs(30);
+/// How long RabbitMQ 3.10 takes to write down where a new quorum queue is.
+pub const QUEUE_IS_ON_DISK: Duration = Duration::from_secs(2);
+/// Where the users talk.
+pub const CHANNELS: [&str; 3] = ["#one", "#two", "#three"];
+/// How long lines may take to be said, faults included.
+const SAID_WITHIN: Duration = Duration::from_secs(180);
+
+/// A bot, and the server that it is on.
+pub struct Stage {
+    // the processes end first
+    pub connectors: Vec<Service>,
+    pub workers: Vec<Service>,
+    pub counting: Counting,
+    pub world: World,
+    pub size: Size,
+}
+
+/// How a stage is set.
+pub struct Plan {
+    pub kind: Kind,
+    pub workers: usize,
+    pub options: FakeOptions,
+    /// Of the broker; else the shared one's.
+    pub broker_url: Option<String>,
+    /// By which the connector reaches the broker, if another.
+    pub connector_broker_url: Option<String>,
+    /// By which the connector reaches the IRC server, if another.
+    pub irc_port: Option<u16>,
+}
+
+impl Plan {
+    pub fn new(kind: Kind) -> Self {
+        let options = FakeOptions::default();
+        Plan { kind, workers: 2, options, broker_url: None, connector_broker_url: None, irc_port: None }
+    }
+}
+
+impl Stage {
+    /// The bot with two workers where they are processes of their own.
+    pub fn set(kind: Kind) -> Self {
+        Self::plan(Plan::new(kind))
+    }
+
+    pub fn plan(mut plan: Plan) -> Self {
+        let options = std::mem::take(&mut plan.options);
+        Self::plan_before(plan, Counting::start_with(&CHANNELS, options))
+    }
+
+    /// The same before a server that is there already.
+    pub fn plan_before(plan: Plan, counting: Counting) -> Self {
+        let port = plan.irc_port.unwrap_or(counting.port());
+        let world = match &plan.broker_url {
+            Some(url) => World::with_broker(&fresh_prefix(), plan.kind, port, &CHANNELS, url),
+            None => World::new(plan.kind, port, &CHANNELS),
+        };
+        let mut stage = Stage { connectors: Vec::new(), workers: Vec::new(), counting, world, size: size() };
+        if plan.kind == Kind::Spread {
+            stage.workers = (0..plan.workers).map(|_| stage.world.service(&["worker"], &[])).collect();
+            stage.wait_for_workers();
+        }
+        let url = plan.connector_broker_url.map(|url| ("PUBBOT_BROKER_URL", url));
+        let environment: Vec<(&str, &str)> = url.iter().map(|(name, url)| (*name, url.as_str())).collect();
+        let role = if plan.kind == Kind::Up { "up" } else { "connector" };
+        stage.connectors.push(stage.world.service(&[role], &environment));
+        stage.counting.wait_for_bot();
+        stage
+    }
+
+    /// One more connector, with a data folder of its own; it stands by.
+    pub fn add_connector(&mut self) {
+        let folder = self.world.path(&format!("data{}", self.connectors.len()));
+        self.connectors.push(self.world.service(&["connector"], &[("PUBBOT_DATA_DIR", &folder)]));
+    }
+
+    /// One more worker.
+    pub fn add_worker(&mut self) {
+        self.workers.push(self.world.service(&["worker"], &[]));
+    }
+
+    /// Waits until all workers work.
+    pub fn wait_for_workers(&self) {
+        self.workers.iter().for_each(|worker| worker.wait_for_stderr("the worker is ready", RECOVERY));
+    }
+
+    /// The process that is the whole bot, or its connector.
+    pub fn connector(&self) -> &Service {
+        &self.connectors[0]
+    }
+
+    /// Says all lines, with so many faults in between, each at its time.
+    pub fn talk_through(&self, faults: usize, fault: impl FnMut(usize)) -> Report {
+        self.talk_through_with("!echo", faults, fault)
+    }
+
+    pub fn talk_through_with(&self, command: &str, faults: usize, mut fault: impl FnMut(usize)) -> Report {
+        let before = self.counting.said();
+        let load = self.counting.begin(command, Some(self.size.lines), self.size.rate);
+        for number in 0..faults {
+            self.wait_until_said(before + self.size.lines * (number + 1) / (faults + 1));
+            fault(number);
+        }
+        self.wait_until_said(before + self.size.lines);
+        load.wait();
+        let report = self.counting.settle(RECOVERY);
+        eprintln!("{report}");
+        report
+    }
+
+    pub fn wait_until_said(&self, lines: usize) {
+        wait_until("the lines are said", SAID_WITHIN, || self.counting.said() >= lines);
+    }
+}
+
+/// Waits until it is so; panics after the limit.
+pub fn wait_until(what: &str, limit: Duration, done: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < limit, "not after {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    start.elapsed()
+}
