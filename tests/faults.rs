@@ -5,6 +5,7 @@
 //! how many may be; and at most 30 s after the last fault all is answered.
 
 mod broker;
+mod clock;
 mod connector;
 mod input;
 mod network;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use servers::{Counting, Relay};
+
 use super::observer::Observer;
-use super::stage::{CHANNELS, Stage};
+use super::stage::{CHANNELS, Plan, RECOVERY, Stage};
 use crate::world::Kind;
 
 /// How many leave, and come back.
@@ -40,4 +42,42 @@ fn row_28_a_netsplit_loses_nothing_and_delays_little() {
 #[test]
 fn row_28_a_netsplit_loses_nothing_and_delays_little_with_up() {
     row_28(Kind::Up);
+}
+
+/// How soon a bot must give up an IRC connection on which nothing arrives.
+const NOTICED_WITHIN: Duration = Duration::from_secs(90);
+
+/// What was written into the void was not said: it is said on the next connection.
+fn row_07(kind: Kind) {
+    let counting = Counting::start(&CHANNELS);
+    let relay = Relay::to(counting.port());
+    let stage = Stage::plan_before(Plan { irc_port: Some(relay.port()), ..Plan::new(kind) }, counting);
+    // the server itself finds out sooner than the bot, and gives its nick free
+    stage.counting.irc().ping_clients(Duration::from_secs(5), Duration::from_secs(5));
+    stage.counting.say(100, stage.size.rate);
+    // so that some lines are under way when the connection dies
+    relay.delay(Duration::from_millis(100));
+    let load = stage.counting.begin("!echo", None, stage.size.rate);
+    stage.counting.wait_for_answers(300);
+    relay.hold();
+    relay.abandon();
+    let noticed = relay.wait_until_left(2 * NOTICED_WITHIN);
+    assert!(noticed.is_some_and(|after| after <= NOTICED_WITHIN), "noticed after {noticed:?}");
+    relay.delay(Duration::ZERO);
+    stage.counting.wait_for_bot();
+    stage.counting.wait_for_answers(stage.counting.answered() + 100);
+    load.stop();
+    let report = stage.counting.settle(RECOVERY);
+    eprintln!("{report}");
+    report.assert_kept(4);
+}
+
+#[test]
+fn row_07_a_half_open_irc_connection_is_noticed_and_what_was_not_heard_is_said_again() {
+    row_07(Kind::Spread);
+}
+
+#[test]
+fn row_07_a_half_open_irc_connection_is_noticed_and_what_was_not_heard_is_said_again_by_up() {
+    row_07(Kind::Up);
 }

@@ -1,13 +1,16 @@
 //! A test's own way to the broker, beside the bot: what is published, how much waits in a queue.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use bus::{Broker, Message, RabbitMq, System, Topology};
+use bus::{Broker, Delivery, Message, RabbitMq, System, Topology};
 use bytes::Bytes;
 use protocol::{Event, RoutingKey};
 
 use crate::world::{Kind, World};
+
+/// Dead letters that are looked at at a time.
+const PREFETCH: u16 = 1_000;
 
 /// A connection to the broker of a world.
 pub struct Outside {
@@ -28,11 +31,6 @@ impl Outside {
         Outside { runtime, broker }
     }
 
-    /// The names on it.
-    pub fn topology(&self) -> &Topology {
-        self.broker.topology()
-    }
-
     /// Publishes an event with this body as it is, and waits for the confirm.
     pub fn publish(&self, key: &str, id: Option<&str>, body: &[u8]) {
         let event =
@@ -42,15 +40,48 @@ impl Outside {
         self.runtime.block_on(async { self.broker.publish(message).await.await }).unwrap();
     }
 
-    /// How many messages wait in a queue.
-    pub fn depth(&self, queue: &str) -> u64 {
-        self.runtime.block_on(self.broker.depth(queue)).unwrap().unwrap_or(0)
+    /// Collects the dead letters, those there are and those to come; they come back when it is dropped.
+    pub fn dead_letters(&self) -> DeadLetters {
+        let letters = Arc::new(Mutex::new(Vec::new()));
+        let queue = self.broker.topology().dead();
+        let mut dead = self.runtime.block_on(self.broker.consume(queue, PREFETCH)).unwrap();
+        let collected = letters.clone();
+        let collecting = self.runtime.spawn(async move {
+            while let Some(letter) = dead.next().await {
+                collected.lock().unwrap().push(letter);
+            }
+        });
+        DeadLetters { letters, collecting }
+    }
+}
+
+/// Dead letters, unsettled.
+pub struct DeadLetters {
+    letters: Arc<Mutex<Vec<Delivery>>>,
+    collecting: tokio::task::JoinHandle<()>,
+}
+
+impl DeadLetters {
+    pub fn count(&self) -> usize {
+        self.letters.lock().unwrap().len()
     }
 
-    /// Takes what is in the queue of dead letters now.
-    pub fn dead(&self) -> u64 {
-        let queue = self.topology().dead().name;
-        self.depth(&queue)
+    /// The bodies, as text.
+    pub fn bodies(&self) -> Vec<String> {
+        let letters = self.letters.lock().unwrap();
+        letters.iter().map(|letter| String::from_utf8_lossy(&letter.body).into_owned()).collect()
+    }
+
+    /// The values of a header, where it is a text.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let letters = self.letters.lock().unwrap();
+        letters.iter().filter_map(|letter| letter.properties.word(name).map(str::to_owned)).collect()
+    }
+}
+
+impl Drop for DeadLetters {
+    fn drop(&mut self) {
+        self.collecting.abort();
     }
 }
 

@@ -11,8 +11,10 @@ pub struct Size {
     pub rate: u32,
     /// How often a worker is killed, or a role told to stop.
     pub kills: usize,
-    /// How often a connector, or a broker, is killed.
+    /// How often a connector is killed.
     pub hard_kills: usize,
+    /// How often a broker is killed.
+    pub broker_kills: usize,
     /// How long something is away.
     pub outage: Duration,
     /// How long a holder of the lock is stopped.
@@ -24,6 +26,7 @@ const FAST: Size = Size {
     rate: 200,
     kills: 5,
     hard_kills: 3,
+    broker_kills: 1,
     outage: Duration::from_secs(6),
     freeze: Duration::from_secs(30),
 };
@@ -33,6 +36,7 @@ const FULL: Size = Size {
     rate: 300,
     kills: 20,
     hard_kills: 10,
+    broker_kills: 3,
     outage: Duration::from_secs(60),
     freeze: Duration::from_secs(60),
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use servers::{Counting, FakeOptions, Report, Service};
+use servers::{Counting, FakeOptions, Report, Service, resident_kib};
 
 use super::size::{Size, size};
 use crate::world::{Kind, World, fresh_prefix};
@@ -13,6 +13,8 @@ pub const RECOVERY: Duration = Duration::from_secs(30);
 pub const QUEUE_IS_ON_DISK: Duration = Duration::from_secs(2);
 /// Where the users talk.
 pub const CHANNELS: [&str; 3] = ["#one", "#two", "#three"];
+/// What an allocator may keep for itself.
+const ALLOCATOR_KIB: u64 = 8 * 1024;
 /// How long lines may take to be said, faults included.
 const SAID_WITHIN: Duration = Duration::from_secs(180);
 
@@ -115,6 +117,30 @@ impl Stage {
         let report = self.counting.settle(RECOVERY);
         eprintln!("{report}");
         report
+    }
+
+    /// Says lines and settles them, fault after fault: no line is said while a fault happens, so that none is cut in two.
+    pub fn talk_through_settled(&self, faults: usize, mut fault: impl FnMut(usize)) -> Report {
+        for number in 0..faults {
+            self.counting.say(self.size.lines / (faults + 1), self.size.rate);
+            fault(number);
+        }
+        self.counting.say(self.size.lines / (faults + 1), self.size.rate);
+        let report = self.counting.settle(RECOVERY);
+        eprintln!("{report}");
+        report
+    }
+
+    /// The resident memory of all processes now, in KiB.
+    pub fn memory(&self) -> Vec<u64> {
+        self.connectors.iter().chain(&self.workers).map(|service| resident_kib(service.pid())).collect()
+    }
+
+    /// Panics when a process holds more than a fifth more than before; an allocator's habits are forgiven.
+    pub fn assert_memory_is_back(&self, before: Vec<u64>) {
+        for (before, now) in before.into_iter().zip(self.memory()) {
+            assert!(now <= before * 6 / 5 + ALLOCATOR_KIB, "resident memory went from {before} to {now} KiB");
+        }
     }
 
     pub fn wait_until_said(&self, lines: usize) {
