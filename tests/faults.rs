@@ -4,6 +4,7 @@
 //! The rule is the same everywhere: of the lines that the bot has read none is lost and none answered twice, except where a test says
 //! how many may be; and at most 30 s after the last fault all is answered.
 
+mod bad_worker;
 mod broker;
 mod clock;
 mod connector;

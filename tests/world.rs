@@ -146,10 +146,15 @@ pub fn pubbot(arguments: &[&str]) -> Program {
 
 /// The same with these variables in its environment, and with the deliberate fault that the tests are run with.
 pub fn pubbot_with(arguments: &[&str], environment: &[(&str, &str)]) -> Program {
-    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
-    let mutant = std::env::var(MUTANT).unwrap_or_default();
+    let mutant = test_environment(MUTANT);
     let environment = [&[(MUTANT, &*mutant)], environment].concat();
     Program::start(env!("CARGO_BIN_EXE_pubbot"), arguments, &environment)
+}
+
+/// A switch of the tests' own; empty when it is not set.
+pub fn test_environment(name: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own switches")]
+    std::env::var(name).unwrap_or_default()
 }
 
 /// An ngircd, and users in a channel who have seen the bot come in.

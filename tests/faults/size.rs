@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::world::test_environment;
+
 /// How often, and for how long.
 #[derive(Clone, Copy)]
 pub struct Size {
@@ -41,9 +43,12 @@ const FULL: Size = Size {
     freeze: Duration::from_secs(60),
 };
 
-/// As `PUBBOT_TEST_FAULTS` says: `full`, or anything else.
+/// Whether `PUBBOT_TEST_FAULTS` asks for all of it, `full`.
+pub fn is_full() -> bool {
+    test_environment("PUBBOT_TEST_FAULTS") == "full"
+}
+
+/// How much that is.
 pub fn size() -> Size {
-    #[expect(clippy::disallowed_methods, reason = "the test's own switch")]
-    let full = std::env::var("PUBBOT_TEST_FAULTS").is_ok_and(|value| value == "full");
-    if full { FULL } else { FAST }
+    if is_full() { FULL } else { FAST }
 }

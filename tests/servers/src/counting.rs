@@ -109,7 +109,12 @@ impl Counting {
 
     /// The books as they are now.
     pub fn report(&self) -> Report {
-        self.shared.ledger().report()
+        self.report_from(0)
+    }
+
+    /// What is known of the lines from this number on. Strange lines, silences and connections are counted from the beginning.
+    pub fn report_from(&self, number: usize) -> Report {
+        self.shared.ledger().report(number)
     }
 
     /// Closes the books: waits until it is known of every line whether it was read, and all that were are answered, at most so long;

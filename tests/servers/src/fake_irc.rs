@@ -23,6 +23,9 @@ use crate::PATIENCE;
 /// How often the server looks for clients that are silent for too long.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a connection stays open for the server's last words.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(50);
+
 /// Sees each line (without its end) before the server answers it: `None` for the usual answer, else the bytes to send instead, none included.
 /// It runs on the connection's reading thread.
 pub type Script = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
@@ -442,9 +445,8 @@ impl Shared {
         let asked = who.asked.filter(|asked| *asked > heard);
         if asked.is_some_and(|asked| asked.elapsed() > within) {
             drop(who);
-            connection.push(b"ERROR :Closing link (Ping timeout)\r\n");
             self.part_with(connection, "Ping timeout");
-            connection.close();
+            connection.close_with(b"ERROR :Closing link (Ping timeout)\r\n");
         } else if asked.is_none() && heard.elapsed() > after {
             who.asked = Some(Instant::now());
             drop(who);
@@ -470,6 +472,15 @@ impl Connection {
             lock(&self.outgoing).bytes.extend_from_slice(bytes);
             self.wake.notify_one();
         }
+    }
+
+    /// Closes it with last words, if they can be written at once.
+    fn close_with(&self, words: &[u8]) {
+        self.push(words);
+        lock(&self.outgoing).closed = true;
+        self.wake.notify_one();
+        thread::sleep(LAST_WORDS_WITHIN);
+        self.close();
     }
 
     fn close(&self) {

@@ -127,7 +127,7 @@ impl Relay {
         self.shared.state().connections.iter().filter(|connection| connection.ends().left.is_none()).count()
     }
 
-    /// Bytes delivered so far, to the server and from it.
+    /// Bytes passed on so far, to the server and from it.
     pub fn carried(&self) -> (u64, u64) {
         let [there, back] = &self.shared.carried;
         (there.load(Ordering::Relaxed), back.load(Ordering::Relaxed))
@@ -201,10 +201,10 @@ impl Shared {
                 break;
             }
             let Some(bytes) = bytes else { break };
+            self.carried[direction].fetch_add(bytes.len() as u64, Ordering::Relaxed);
             if to.write_all(&bytes).is_err() {
                 break;
             }
-            self.carried[direction].fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         let dead = connection.ends().dead;
         if !dead {

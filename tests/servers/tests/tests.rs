@@ -157,8 +157,12 @@ fn the_fake_server_speaks_with_a_client_and_reports_its_bytes() {
 fn the_fake_server_negotiates_capabilities_and_follows_a_script() {
     let script = |line: &[u8]| line.starts_with(b"WHOIS").then(|| b":fake.irc 318 bot :scripted\r\n".to_vec());
     let capabilities = vec!["echo-message".to_owned(), "labeled-response".to_owned(), "sasl=PLAIN".to_owned()];
-    let irc =
-        FakeIrc::start_with(FakeOptions { capabilities, isupport: "MONITOR=9".into(), script: Some(Box::new(script)), multiclient: false });
+    let irc = FakeIrc::start_with(FakeOptions {
+        capabilities,
+        isupport: "MONITOR=9".into(),
+        script: Some(Box::new(script)),
+        multiclient: false,
+    });
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, irc.port())).unwrap();
     let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
     (&stream).write_all(b"CAP LS 302\r\nNICK bot\r\nUSER bot 0 * :bot\r\nCAP REQ :echo-message labeled-response\r\nCAP REQ :nothing\r\n").unwrap();

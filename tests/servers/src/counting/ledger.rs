@@ -140,8 +140,9 @@ impl Ledger {
         line.heard_by.iter().any(|(connection, position)| proved(connection) > *position)
     }
 
-    pub fn report(&self) -> Report {
-        let numbered = || (0u64..).zip(&self.lines);
+    /// What is known of the lines from this number on.
+    pub fn report(&self, from: usize) -> Report {
+        let numbered = || (0u64..).zip(&self.lines).skip(from);
         let read: Vec<(u64, &Said)> = numbered().filter(|(_, line)| self.is_read(line)).collect();
         let unanswered = read.iter().filter(|(_, line)| line.answers.is_empty());
         let doubled = numbered().filter(|(_, line)| line.answers.len() > 1);
@@ -149,9 +150,9 @@ impl Ledger {
             numbered().filter_map(|(number, line)| Some((line.wait()?, number))).collect();
         waits.sort_unstable();
         Report {
-            said: self.lines.len(),
+            said: numbered().count(),
             read: read.len(),
-            answered: self.answered,
+            answered: waits.len(),
             lost: unanswered.map(|(number, _)| *number).collect(),
             doubled: doubled.map(|(number, line)| line.doubled(number)).collect(),
             strange: self.strange.clone(),
