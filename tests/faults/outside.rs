@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus::{Broker, Delivery, Message, RabbitMq, System, Topology};
 use bytes::Bytes;
@@ -88,12 +89,23 @@ impl Drop for DeadLetters {
 /// The broker of such a bot, seen from outside of it.
 pub async fn connect(kind: Kind, url: &str, prefix: &str, socket: &str) -> Arc<dyn Broker> {
     match kind {
-        Kind::Up => Arc::new(bus::socket::connect(Path::new(socket)).await.unwrap()),
+        Kind::Up => Arc::new(reach(Path::new(socket)).await),
         Kind::Spread => {
             let topology = Topology::new(prefix);
             Arc::new(RabbitMq::connect(url, topology, "test", Arc::new(System)).await.unwrap())
         }
     }
+}
+
+/// `up` opens its socket beside all else that it begins with.
+async fn reach(socket: &Path) -> bus::socket::Remote {
+    for _ in 0..300 {
+        match bus::socket::connect(socket).await {
+            Err(bus::Error::NotRunning { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            connected => return connected.unwrap(),
+        }
+    }
+    panic!("nobody listens on {} after 30 s", socket.display())
 }
 
 /// A small runtime for a test's own tasks.
