@@ -26,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::Ambient;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -108,26 +109,7 @@ impl RabbitMq {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let deadline = Instant::now() + SET_UP_WITHIN;
-        let (mut link, mut backoff) = (self.consuming.clone(), Backoff::new(self.ambient.clone()));
-        let mut last = link.away();
-        loop {
-            let Ok(live) = timeout_at(deadline, link.live()).await else { return Err(last) };
-            let live = live?;
-            match timeout_at(deadline, attempt(live.clone())).await {
-                Ok(Err(why @ (Error::Away { .. } | Error::TimedOut { .. }))) => {
-                    if matches!(why, Error::TimedOut { .. }) {
-                        live.doubt().await;
-                    }
-                    last = why;
-                }
-                Ok(done) => return done,
-                Err(_) => return Err(last),
-            }
-            if timeout_at(deadline, backoff.sleep()).await.is_err() {
-                return Err(last);
-            }
-        }
+        patiently(self.consuming.clone(), Backoff::new(self.ambient.clone()), attempt).await
     }
 
     fn is_closed(&self) -> bool {
@@ -171,10 +153,9 @@ impl Broker for RabbitMq {
         }
         let (link, topology) = (self.consuming.clone(), self.topology.clone());
         let subscription = Subscription { queue, prefetch, topology, link, stop: self.stop.token().clone() };
-        let first = self.patiently(|live| subscription.begin(live)).await?;
-        let (sender, consumer) = crate::consumer(prefetch);
-        self.workers.spawn(subscription.run(first, sender, Backoff::new(self.ambient.clone())));
-        Ok(consumer)
+        let (answer, answered) = oneshot::channel();
+        self.workers.spawn(consume(subscription, self.ambient.clone(), answer));
+        answered.await.unwrap_or(Err(Error::Closed))
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
@@ -205,6 +186,53 @@ impl Broker for RabbitMq {
         self.hang_up.token().cancel();
         if timeout(GOODBYE_WITHIN, self.keepers.wait()).await.is_err() {
             tracing::debug!("the broker did not say goodbye");
+        }
+    }
+}
+
+/// Consumes for whoever waits for the answer. In a task of its own: whoever stops waiting must not leave a consumer
+/// behind, which would keep the messages of a queue with a single active one.
+async fn consume(
+    subscription: Subscription,
+    ambient: Arc<dyn Ambient>,
+    answer: oneshot::Sender<Result<Consumer, Error>>,
+) {
+    let backoff = Backoff::new(ambient.clone());
+    match patiently(subscription.link.clone(), backoff, |live| subscription.begin(live)).await {
+        Ok(first) => {
+            let (sender, consumer) = crate::consumer(subscription.prefetch);
+            // with nobody waiting, the consumer is dropped here, which winds it up
+            answer.send(Ok(consumer)).ok();
+            subscription.run(first, sender, Backoff::new(ambient)).await;
+        }
+        Err(why) => {
+            answer.send(Err(why)).ok();
+        }
+    }
+}
+
+/// Does something that needs a connection, again and again while the broker is away, for 30 s.
+async fn patiently<T, F>(mut link: Link, mut backoff: Backoff, attempt: impl Fn(Live) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let deadline = Instant::now() + SET_UP_WITHIN;
+    let mut last = link.away();
+    loop {
+        let Ok(live) = timeout_at(deadline, link.live()).await else { return Err(last) };
+        let live = live?;
+        match timeout_at(deadline, attempt(live.clone())).await {
+            Ok(Err(why @ (Error::Away { .. } | Error::TimedOut { .. }))) => {
+                if matches!(why, Error::TimedOut { .. }) {
+                    live.doubt().await;
+                }
+                last = why;
+            }
+            Ok(done) => return done,
+            Err(_) => return Err(last),
+        }
+        if timeout_at(deadline, backoff.sleep()).await.is_err() {
+            return Err(last);
         }
     }
 }

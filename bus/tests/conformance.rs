@@ -101,6 +101,7 @@ mod conformance {
         a_dropped_consumer_gives_back_what_nobody_saw_and_still_settles_the_rest,
         a_consumer_that_is_dropped_while_events_pour_in_loses_none,
         closing_ends_the_consumers,
+        who_stops_waiting_for_a_consumer_leaves_none_behind,
         a_delivery_tells_its_queue_and_the_key_that_its_header_has,
         what_is_to_come_later_comes_on_time_to_its_queue_and_nowhere_else,
         what_is_to_come_later_to_nobody_is_gone_and_disturbs_nobody,

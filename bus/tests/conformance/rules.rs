@@ -489,3 +489,15 @@ async fn lock(broker: &dyn Broker, name: &str) -> Lock {
 fn to(queue: &str, n: usize) -> Message {
     Message { to: Address::Queue(queue.to_owned()), ..event("reply", n) }
 }
+
+pub async fn who_stops_waiting_for_a_consumer_leaves_none_behind(broker: &dyn Broker) {
+    let queue = broker.topology().replies("irc", "n");
+    broker.declare(queue.clone()).await.unwrap();
+    let to_queue = || Message { to: Address::Queue(queue.name.clone()), ..event("a.b", 1) };
+    for patience in [1, 3, 5, 8, 12, 20] {
+        drop(timeout(std::time::Duration::from_millis(patience), broker.consume(queue.clone(), 1)).await);
+        publish(broker, to_queue()).await;
+        let mut consumer = consume(broker, queue.clone(), 1).await;
+        next(&mut consumer).await.acknowledge();
+    }
+}
