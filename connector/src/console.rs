@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::Expiry;
 use crate::address::said_to;
 use crate::line_buffer::LineBuffer;
 use crate::outbox::Outbox;
@@ -174,8 +175,7 @@ impl Output {
     }
 
     fn read(&mut self, delivery: bus::Delivery) -> Option<ToSay> {
-        let patience = self.replies.expiry.notices;
-        self.replies.read(delivery, patience)
+        self.replies.read(delivery, Expiry::default().notices)
     }
 }
 

@@ -74,13 +74,13 @@ impl Memory {
         self.chosen.iter().rev().find(|chosen| chosen.event == event).map(|chosen| chosen.handler.as_str())
     }
 
-    /// Writes a choice down; it counts from now on in this process.
-    pub fn choose(&mut self, chosen: Chosen) -> BoxFuture<'static, Result<(), Error>> {
-        self.note_choice(chosen.clone());
+    /// Writes a choice down. It counts once that is done: [`Memory::note_choice`].
+    pub fn choose(&self, chosen: Chosen) -> BoxFuture<'static, Result<(), Error>> {
         self.publish(&Record { chosen: Some(chosen), ..Record::default() })
     }
 
-    fn note_choice(&mut self, chosen: Chosen) {
+    /// The choice counts from now on.
+    pub fn note_choice(&mut self, chosen: Chosen) {
         self.chosen.push_back(chosen);
         if self.chosen.len() > CHOICES {
             self.chosen.pop_front();

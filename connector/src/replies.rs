@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Broker, Consumer, Delivery, Error, Queue};
+use bus::{Broker, Consumer, DeadLetter, Delivery, Error, Message, Queue};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use protocol::{Ambient, Reply, ReplyContext, Timestamp, check_destination, event_id};
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ pub(crate) const PREFETCH: u16 = 64;
 pub(crate) const MAX_LINES: u32 = 5;
 /// How long to wait until a broker that would not let us consume is asked again.
 const CONSUME_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long a reply is kept that could not be set aside, before it is given back.
+const BURY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Of so many answered events it is known how many lines were said for them.
 const ANSWERED: usize = 4_096;
 
@@ -44,7 +47,6 @@ pub(crate) struct Replies {
     network: String,
     answers: Queue,
     notices: Queue,
-    pub expiry: Expiry,
     pub memory: Memory,
     /// The replies that are being said, with what was delivered of the same ones meanwhile.
     in_hand: HashMap<Uuid, Vec<Delivery>>,
@@ -78,19 +80,8 @@ impl Replies {
         let topology = broker.topology();
         let (answers, notices) = (topology.replies(proto, network), topology.notices(proto, network));
         let memory = Memory::new(broker.clone(), proto, network);
-        let (expiry, in_hand, said, allowance) = Default::default();
-        Replies {
-            broker,
-            ambient,
-            network: network.to_owned(),
-            answers,
-            notices,
-            expiry,
-            memory,
-            in_hand,
-            said,
-            allowance,
-        }
+        let (in_hand, said, allowance) = Default::default();
+        Replies { broker, ambient, network: network.to_owned(), answers, notices, memory, in_hand, said, allowance }
     }
 
     /// Declares both queues, so that replies wait in them from now on, and the memory.
@@ -137,7 +128,7 @@ impl Replies {
             }
             Err(Refusal::Wrong(why)) => {
                 tracing::warn!(network = self.network, message_id = delivery.properties.message_id, "buried: {why}");
-                delivery.bury();
+                self.set_aside(delivery, &why);
                 None
             }
         }
@@ -185,11 +176,42 @@ impl Replies {
         to_say.delivery.acknowledge();
     }
 
-    /// The server would not have it: buried with the reason.
+    /// The server would not have it: it goes to the dead letters, with the reason.
     pub fn bury(&mut self, to_say: ToSay, why: &str) {
-        tracing::warn!(network = self.network, id = %to_say.reply.id, channel = to_say.reply.channel, "refused: {why}");
-        self.in_hand.remove(&to_say.reply.id).into_iter().flatten().for_each(Delivery::acknowledge);
-        to_say.delivery.bury();
+        let ToSay { reply, delivery, .. } = to_say;
+        tracing::warn!(network = self.network, id = %reply.id, channel = reply.channel, "refused: {why}");
+        // one of several may have come with a connection that is gone: the last one is here
+        let mut deliveries = self.in_hand.remove(&reply.id).unwrap_or_default();
+        let delivery = match deliveries.pop() {
+            Some(last) => {
+                deliveries.push(delivery);
+                last
+            }
+            None => delivery,
+        };
+        deliveries.into_iter().for_each(Delivery::acknowledge);
+        self.set_aside(delivery, &format!("the server refused it: {why}"));
+    }
+
+    /// Publishes a dead letter, and acknowledges the delivery once that is confirmed; beside everything else.
+    fn set_aside(&self, delivery: Delivery, why: &str) {
+        let letter = DeadLetter::new(&delivery, &delivery.queue, why);
+        let message = Message::dead(self.broker.topology(), &delivery, &letter);
+        let (broker, network) = (self.broker.clone(), self.network.clone());
+        let mut burying = Box::pin(async move {
+            match broker.publish(message).await.await {
+                Ok(()) => delivery.acknowledge(),
+                Err(why) => {
+                    tracing::warn!(network, %why, "a dead letter can't be published: its reply is given back");
+                    tokio::time::sleep(BURY_AGAIN_AFTER).await;
+                    delivery.requeue();
+                }
+            }
+        });
+        // an embedded broker has done it at once
+        if burying.as_mut().now_or_never().is_none() {
+            tokio::spawn(burying);
+        }
     }
 
     /// It was not said, or not all of it: it is given back, to be said another time.

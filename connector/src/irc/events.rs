@@ -15,6 +15,7 @@ use super::PROTO;
 use super::channels::Channels;
 use super::identity::Identity;
 use super::isupport::Isupport;
+use super::loops::Loops;
 use crate::address::said_to;
 use crate::outbox::Outbox;
 
@@ -52,12 +53,13 @@ pub(super) struct Events<'a> {
     seq: u64,
     ambient: Arc<dyn Ambient>,
     outbox: &'a mut Outbox,
+    loops: Loops,
 }
 
 impl<'a> Events<'a> {
-    pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox) -> Self {
+    pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, loops: Loops) -> Self {
         let session = event_id(&*ambient);
-        Events { network: network.to_owned(), session, seq: 0, ambient, outbox }
+        Events { network: network.to_owned(), session, seq: 0, ambient, outbox, loops }
     }
 
     /// Makes the events of one message, if it has any.
@@ -107,7 +109,11 @@ impl<'a> Events<'a> {
         let channel = if private { source } else { target };
         if private || view.isupport.is_channel(target) {
             let said = Said::new(view, text);
-            self.put(view, channel, kind, |head| said.by(source, private, head));
+            let loops = self.loops.clone();
+            self.put(view, channel, kind, |head| {
+                loops.heard(channel, source, &said.content, head.id);
+                said.by(source, private, head)
+            });
         }
     }
 

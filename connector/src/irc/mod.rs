@@ -4,10 +4,12 @@
 //! For each connection a `Session` reads the socket and a `Speaker` writes it, each in a task of its own. The session
 //! never waits for the broker: its events go to the outbox. The speaker alone waits for replies.
 
+mod agenda;
 mod backoff;
 mod capabilities;
 mod casemap;
 mod channels;
+mod choice;
 mod dial;
 mod events;
 mod flood;
@@ -16,6 +18,7 @@ mod identity;
 mod isupport;
 mod labels;
 mod line;
+mod loops;
 mod proof;
 mod reach;
 mod registration;
@@ -39,6 +42,7 @@ use self::backoff::Backoff;
 pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
+use self::loops::Loops;
 pub use self::reach::{Reached, Unreachable, reach};
 use self::session::{Ended, NickFence, Session};
 use self::speaker::Speaker;
@@ -84,12 +88,16 @@ pub struct Network {
     /// How many lines may be written of which the server has not yet proved that it took them, 1 at least: so many may
     /// be said twice when this process is killed.
     pub unproved: usize,
+    /// In channels where only the best answer is said: how long to wait for a better one, from the first on.
+    pub answers_window: Duration,
     /// How long to go on with what is to be said once told to stop.
     pub linger: Duration,
 }
 
 /// The usual number of lines that may be unproved.
 pub const UNPROVED: usize = 4;
+/// How long is usually waited for a better answer.
+pub const ANSWERS_WINDOW: Duration = Duration::from_millis(150);
 
 /// A channel to be in.
 #[derive(Clone, Debug)]
@@ -98,6 +106,18 @@ pub struct Channel {
     pub name: String,
     /// Its key, if one is needed to get in (channel mode `k`).
     pub key: Option<Secret>,
+    /// Which answers to a line are said.
+    pub answers: Answers,
+}
+
+/// Which answers to a line are said, when several handlers answer it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of one handler: of the highest rank, and of those the first.
+    Best,
 }
 
 /// Speaks for the bot on a network until `stop`: waits until it is the only one that does, stays connected, and goes
@@ -128,6 +148,7 @@ struct Connector {
     backoff: Backoff,
     /// The grant under which a session of ours ended last.
     spoke_under: Option<u64>,
+    loops: Loops,
 }
 
 impl Connector {
@@ -139,20 +160,20 @@ impl Connector {
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        let (network, spoke_under) = (Arc::new(network), None);
-        Connector { network, broker, ambient, journal, stop, backoff, spoke_under }
+        let (network, loops) = (Arc::new(network), Loops::default());
+        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, loops }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
-        let mut replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
-        replies.expiry = self.network.expiry;
+        let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
         let (broker, ambient, journal) = (self.broker.clone(), self.ambient.clone(), self.journal.take());
         let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
-        let mut speaker = Speaker::new(replies, self.network.clone(), voice.permission());
+        let permission = voice.permission();
+        let mut speaker = Speaker::new(replies, self.network.clone(), permission, self.loops.clone());
         let stop = self.stop.clone();
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
@@ -265,7 +286,8 @@ impl Connector {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
-        let mut session = Session::new(self.network.clone(), self.ambient.clone(), orders, outbox, fence);
+        let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
+        let mut session = Session::new(network, ambient, orders, outbox, fence, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
         let lasted = session.registered_for();
         hang_up.cancel();

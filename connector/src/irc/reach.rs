@@ -97,6 +97,7 @@ mod tests {
             flood: Flood::default(),
             expiry: crate::Expiry::default(),
             unproved: crate::irc::UNPROVED,
+            answers_window: Duration::from_millis(150),
             linger: Duration::ZERO,
         };
         let serving = tokio::spawn(async move {

@@ -81,7 +81,11 @@ mod tests {
     fn lines(channels: &[(&str, Option<&str>)]) -> Vec<String> {
         let channels: Vec<Channel> = channels
             .iter()
-            .map(|(name, key)| Channel { name: (*name).to_owned(), key: key.map(Secret::new) })
+            .map(|(name, key)| Channel {
+                name: (*name).to_owned(),
+                key: key.map(Secret::new),
+                answers: super::super::Answers::All,
+            })
             .collect();
         join_lines("test", &channels)
             .iter()

@@ -21,6 +21,7 @@ use super::events::{Events, View};
 use super::framing::Framing;
 use super::labels::{Labelled, Labels};
 use super::line::Line;
+use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
 use super::speaker::{FINISH_WITHIN, Order, fence_number};
@@ -127,6 +128,7 @@ impl<'a> Session<'a> {
         orders: mpsc::Sender<Order>,
         outbox: &'a mut Outbox,
         fence: NickFence,
+        loops: Loops,
     ) -> Self {
         let now = Instant::now();
         Session {
@@ -134,7 +136,7 @@ impl<'a> Session<'a> {
             framing: Framing::new(&network.name),
             nicks: Nicks::new(&network.nick),
             view: View::new(&network.nick),
-            events: Events::new(&network.name, ambient, outbox),
+            events: Events::new(&network.name, ambient, outbox, loops),
             phase: Phase::Registering { until: now + REGISTER_WITHIN },
             last_heard: now,
             pinged: None,

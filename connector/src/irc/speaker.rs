@@ -5,33 +5,28 @@
 //! this process is killed. A reply is acknowledged once the server has proved that it took all its lines and the memory
 //! of that is safe. What is not proved when the connection is lost is given back, and said on the next one.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Consumer, Delivery};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use protocol::{IrcText, Reply};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::Network;
+use super::agenda::{Agenda, Next};
 use super::capabilities::Capabilities;
 use super::dial::Writer;
 use super::flood::Budget;
 use super::line::Line;
+use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal, Unproved};
-use super::split::split;
 use super::voice::Permission;
-use crate::replies::{Consumers, MAX_LINES, PREFETCH, Replies, ToSay};
-use crate::said::Progress;
+use crate::replies::{Consumers, Replies};
 
 /// How long a write may take until the connection counts as lost.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
@@ -75,11 +70,12 @@ pub(super) struct Speaker {
     permission: Permission,
     /// The grant under which the memory was read last.
     read_under: Option<u64>,
+    loops: Loops,
 }
 
 impl Speaker {
-    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission) -> Self {
-        Speaker { replies, network, permission, read_under: None }
+    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
+        Speaker { replies, network, permission, read_under: None, loops }
     }
 
     /// Speaks on one connection until the session gives no more orders or hangs up, or a write fails; that is told
@@ -114,18 +110,13 @@ struct Turn<'a> {
     leaving: Option<Leaving>,
     /// Consumers on their way from the broker, asked for under this grant.
     consuming: Option<(u64, BoxFuture<'static, Consumers>)>,
-    answers: Source,
-    notices: Source,
+    agenda: Agenda,
     budget: Budget,
     means: Means,
     unproved: Unproved,
-    /// Replies of which lines are being said, until all are proved.
-    under_way: HashMap<Uuid, UnderWay>,
     /// The memory being written, and when it may be tried again.
     remembering: Option<BoxFuture<'static, Result<(), bus::Error>>>,
     remember_again: Option<Instant>,
-    /// The length of our own address, which receivers see before each line.
-    identity: usize,
     /// The next write.
     write: Vec<u8>,
 }
@@ -138,38 +129,9 @@ struct Leaving {
     until: Instant,
 }
 
-/// One of the reply queues.
-struct Source {
-    consumer: Option<Consumer>,
-    waiting: VecDeque<Delivery>,
-    /// How old its replies may be.
-    patience: Duration,
-    /// The reply whose lines are being said.
-    saying: Option<Saying>,
-}
-
-/// A reply whose lines are being said.
-struct Saying {
-    id: Uuid,
-    channel: String,
-    lines: VecDeque<Line>,
-    /// How many were said before, or are written.
-    number: u32,
-    /// None of it is written yet.
-    fresh: bool,
-}
-
-/// A reply that is being said, or waits for the proofs of its lines.
-struct UnderWay {
-    to_say: ToSay,
-    /// How many lines it has.
-    total: u32,
-}
-
 impl<'a> Turn<'a> {
     fn new(speaker: &'a mut Speaker, writer: Writer, orders: mpsc::Receiver<Order>) -> Self {
-        let Speaker { replies, network, permission, read_under } = speaker;
-        let expiry = replies.expiry;
+        let Speaker { replies, network, permission, read_under, loops } = speaker;
         Turn {
             replies,
             network: network.clone(),
@@ -181,15 +143,12 @@ impl<'a> Turn<'a> {
             nick_allows: false,
             leaving: None,
             consuming: None,
-            answers: Source::new(expiry.answers),
-            notices: Source::new(expiry.notices),
+            agenda: Agenda::new(network.clone(), loops.clone()),
             budget: Budget::new(network.flood),
             means: Means::default(),
             unproved: Unproved::default(),
-            under_way: HashMap::new(),
             remembering: None,
             remember_again: None,
-            identity: 0,
             write: Vec::with_capacity(WRITE_BYTES + 512),
         }
     }
@@ -224,7 +183,7 @@ impl<'a> Turn<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(line) => self.add(&line),
-            Order::Identity { bytes } => self.identity = bytes,
+            Order::Identity { bytes } => self.agenda.identity = bytes,
             Order::Capabilities(capabilities) => self.means = capabilities.means(),
             Order::Speak => self.nick_allows = true,
             Order::Hush => self.nick_allows = false,
@@ -247,16 +206,12 @@ impl<'a> Turn<'a> {
         let grant = self.permission.get().filter(|_| self.nick_allows && !self.has_lingered());
         match grant {
             None => self.hush(),
-            Some(_) if self.is_speaking() || self.consuming.is_some() || self.leaving.is_some() => {}
+            Some(_) if self.agenda.is_open() || self.consuming.is_some() || self.leaving.is_some() => {}
             Some(grant) => {
                 let records = *self.read_under != Some(grant.number);
                 self.consuming = Some((grant.number, self.replies.consume(records).boxed()));
             }
         }
-    }
-
-    fn is_speaking(&self) -> bool {
-        self.answers.consumer.is_some() || self.notices.consumer.is_some()
     }
 
     fn has_lingered(&self) -> bool {
@@ -266,21 +221,8 @@ impl<'a> Turn<'a> {
     /// Takes no more replies, and gives back those of which nothing was written.
     fn hush(&mut self) {
         self.consuming = None;
-        for source in [&mut self.answers, &mut self.notices] {
-            source.consumer = None;
-            source.waiting.clear();
-            source.saying = None;
-        }
-        self.give_back_orphans();
-    }
-
-    /// Gives back the replies that nobody says and whose written lines are proved.
-    fn give_back_orphans(&mut self) {
-        let (answers, notices, unproved) = (&self.answers, &self.notices, &self.unproved);
-        let orphan = |id: &Uuid| !answers.is_saying(*id) && !notices.is_saying(*id) && !unproved.has(*id);
-        for (_, UnderWay { to_say, .. }) in self.under_way.extract_if(|id, _| orphan(id)) {
-            self.replies.give_back(to_say);
-        }
+        let unproved = &self.unproved;
+        self.agenda.close(self.replies, |id| unproved.has(id));
     }
 
     /// The broker's consumers are here, and what others wrote down of what they said.
@@ -291,8 +233,7 @@ impl<'a> Turn<'a> {
         }
         self.replies.memory.learn(&consumers.records);
         *self.read_under = Some(grant);
-        self.answers.consumer = Some(consumers.answers);
-        self.notices.consumer = Some(consumers.notices);
+        self.agenda.open(consumers);
     }
 
     /// Whether a line may be written, but for the budget; asks whether we may speak just before.
@@ -306,22 +247,15 @@ impl<'a> Turn<'a> {
     }
 
     fn has_line(&mut self) -> bool {
-        self.answers.has_line(self.replies, &mut self.under_way, self.identity)
-            || self.notices.has_line(self.replies, &mut self.under_way, self.identity)
+        self.agenda.has_line(self.replies)
     }
 
     fn say_line(&mut self) {
-        let source = if self.answers.saying.is_some() { &mut self.answers } else { &mut self.notices };
-        let Some(saying) = source.saying.as_mut() else { return };
-        if let Some(line) = saying.lines.pop_front() {
-            saying.number += 1;
-            saying.fresh = false;
-            match self.unproved.write(saying.id, saying.number, &saying.channel, self.means) {
-                Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
-                None => self.write.extend_from_slice(line.bytes()),
-            }
+        let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
+        match self.unproved.write(reply, number, &channel, self.means) {
+            Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
+            None => self.write.extend_from_slice(line.bytes()),
         }
-        source.saying.take_if(|saying| saying.lines.is_empty());
     }
 
     /// Puts a PING behind the lines that need one: at once when there is nothing more to say or no more may be said
@@ -344,28 +278,19 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// The server took lines: that is to be remembered.
+    /// The server took lines.
     fn proved(&mut self, proof: &Proof) {
         for line in self.unproved.prove(proof) {
-            let Some(UnderWay { total, .. }) = self.under_way.get(&line.reply) else { continue };
-            if line.number < *total {
-                self.replies.memory.note(line.reply, Progress::Lines(line.number));
-            } else if let Some(UnderWay { to_say, .. }) = self.under_way.remove(&line.reply) {
-                self.replies.memory.note(line.reply, Progress::Whole);
-                self.replies.said(to_say);
-            }
+            self.agenda.proved(&line, self.replies);
         }
-        self.give_back_orphans();
+        let unproved = &self.unproved;
+        self.agenda.give_back_orphans(self.replies, |id| unproved.has(id));
     }
 
-    /// The server would not take a line: that is the end of its reply.
+    /// The server would not take a line.
     fn refused(&mut self, refusal: &Refusal) {
-        let Some(line) = self.unproved.refuse(refusal) else { return };
-        for source in [&mut self.answers, &mut self.notices] {
-            source.saying.take_if(|saying| saying.id == line.reply);
-        }
-        if let Some(UnderWay { to_say, .. }) = self.under_way.remove(&line.reply) {
-            self.replies.bury(to_say, &refusal.why);
+        if let Some(line) = self.unproved.refuse(refusal) {
+            self.agenda.refused(&line, &refusal.why, self.replies);
         }
     }
 
@@ -409,7 +334,7 @@ impl<'a> Turn<'a> {
         let now = Instant::now();
         let (lingers, late) = (leaving.linger > now, leaving.until <= now);
         let done = self.unproved.len() + self.replies.memory.unwritten() == 0;
-        if !late && (!done || (lingers && self.is_speaking() && self.has_line())) {
+        if !late && (!done || (lingers && self.agenda.is_open() && self.has_line())) {
             return;
         }
         if let Some(Leaving { goodbye, .. }) = self.leaving.take() {
@@ -441,8 +366,7 @@ impl<'a> Turn<'a> {
                 self.arrived(grant, consumers);
             }
             written = done(&mut self.remembering) => self.remembered(written),
-            () = self.answers.fill() => {}
-            () = self.notices.fill() => {}
+            () = self.agenda.fill(self.replies) => {}
             () = sleep_until(moment) => {}
         }
     }
@@ -454,7 +378,8 @@ impl<'a> Turn<'a> {
         let line = self.may_say_a_line().then(|| self.budget.next());
         let leaving =
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });
-        let others = [line, self.fence_due(), leaving, self.remember_again];
+        let decision = self.agenda.next_decision();
+        let others = [line, decision, self.fence_due(), leaving, self.remember_again];
         others.into_iter().flatten().fold(look, Instant::min)
     }
 
@@ -467,86 +392,6 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Source {
-    fn new(patience: Duration) -> Self {
-        Source { consumer: None, waiting: VecDeque::new(), patience, saying: None }
-    }
-
-    fn is_saying(&self, id: Uuid) -> bool {
-        self.saying.as_ref().is_some_and(|saying| saying.id == id)
-    }
-
-    /// Waits for deliveries, unless there are some.
-    async fn fill(&mut self) {
-        let Some(consumer) = self.consumer.as_mut().filter(|_| self.saying.is_none() && self.waiting.is_empty()) else {
-            return pending().await;
-        };
-        let mut deliveries = Vec::new();
-        if consumer.next_many(&mut deliveries, usize::from(PREFETCH)).await == 0 {
-            self.consumer = None;
-        }
-        self.waiting.extend(deliveries);
-    }
-
-    /// Whether there is a line to say; reads waiting deliveries until one has lines. What has become too old meanwhile
-    /// is not begun.
-    fn has_line(&mut self, replies: &mut Replies, under_way: &mut HashMap<Uuid, UnderWay>, identity: usize) -> bool {
-        let expired = |saying: &mut Saying| {
-            saying.fresh && under_way.get(&saying.id).is_some_and(|it| replies.has_expired(&it.to_say))
-        };
-        if let Some(saying) = self.saying.take_if(expired)
-            && let Some(UnderWay { to_say, .. }) = under_way.remove(&saying.id)
-        {
-            replies.drop_unsaid(to_say, "it has expired");
-        }
-        while self.saying.is_none() {
-            let Some(delivery) = self.waiting.pop_front() else { return false };
-            let Some(to_say) = replies.read(delivery, self.patience) else { continue };
-            self.saying = begin(to_say, replies, under_way, identity);
-        }
-        true
-    }
-}
-
-/// Begins with a reply; without anything left to say of it, it is acknowledged.
-fn begin(
-    to_say: ToSay,
-    replies: &mut Replies,
-    under_way: &mut HashMap<Uuid, UnderWay>,
-    identity: usize,
-) -> Option<Saying> {
-    let all = lines(&to_say.reply, identity);
-    let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    let allowed = replies.allow(&to_say.reply, wanted.min(MAX_LINES));
-    if allowed == 0 && wanted > 0 {
-        replies.drop_unsaid(to_say, "its handler has said enough about this event");
-        return None;
-    }
-    let mut lines = cut(all, allowed, &to_say.reply, identity);
-    let total = u32::try_from(lines.len()).unwrap_or(u32::MAX);
-    lines.drain(..lines.len().min(usize::try_from(to_say.said).unwrap_or(usize::MAX)));
-    if lines.is_empty() {
-        replies.acknowledge(to_say);
-        return None;
-    }
-    let (id, channel, number) = (to_say.reply.id, to_say.reply.channel.clone(), to_say.said);
-    under_way.insert(id, UnderWay { to_say, total });
-    Some(Saying { id, channel, lines, number, fresh: number == 0 })
-}
-
-/// The first of the lines, as many as are allowed; where some are cut, the last says how many.
-fn cut(mut lines: VecDeque<Line>, allowed: u32, reply: &Reply, identity: usize) -> VecDeque<Line> {
-    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-    if lines.len() > allowed {
-        let left_out = lines.len() - (allowed - 1);
-        lines.truncate(allowed - 1);
-        let note = format!("… {left_out} more lines");
-        let room = Line::room(reply.kind, &reply.channel, identity);
-        lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, note)));
-    }
-    lines
-}
-
 /// What stands in a fence, so that it isn't taken for another PING of ours.
 const FENCE: &str = "pubbot-";
 
@@ -557,24 +402,6 @@ fn fence_token(number: u64) -> String {
 /// The number of the fence that a PONG answers.
 pub(super) fn fence_number(token: &str) -> Option<u64> {
     token.strip_prefix(FENCE)?.parse().ok()
-}
-
-/// A reply's lines: as many as its text has, and more where one would be too long for its receivers.
-fn lines(reply: &Reply, identity: usize) -> VecDeque<Line> {
-    let room = Line::room(reply.kind, &reply.channel, identity);
-    let mut lines = VecDeque::new();
-    for content in &reply.content.0 {
-        for text in IrcText::lines(content) {
-            let text = without_ctcp(&text);
-            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, piece)));
-        }
-    }
-    lines
-}
-
-/// Only its kind makes a reply an action: its text can't begin or end a CTCP message.
-fn without_ctcp(text: &str) -> Cow<'_, str> {
-    if text.contains('\x01') { Cow::Owned(text.replace('\x01', "")) } else { Cow::Borrowed(text) }
 }
 
 async fn write_all(writer: &mut Writer, bytes: &[u8]) -> io::Result<()> {
@@ -593,45 +420,5 @@ async fn done(writing: &mut Option<BoxFuture<'static, Result<(), bus::Error>>>) 
     match writing {
         Some(writing) => writing.await,
         None => pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use protocol::{ReplyContext, ReplyKind};
-
-    fn reply(kind: ReplyKind, channel: &str, content: &str) -> Reply {
-        let body = format!(r#"{{"channel":"{channel}","content":"x","kind":"{}"}}"#, kind.word());
-        Reply { content: content.into(), ..Reply::read(body.as_bytes(), ReplyContext::default()).unwrap() }
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_said_reaches_its_receivers_whole_and_in_lines_of_512_bytes(
-            text in "[a-zäß€🎉 \r\n\0\x01]{0,900}|\\PC{0,400}",
-            channel in "#[a-z]{0,60}",
-            nick in "[a-z]{1,30}",
-            kind in prop_oneof![Just(ReplyKind::Chat), Just(ReplyKind::Action), Just(ReplyKind::Notice)],
-        ) {
-            let identity = format!("{nick}!~user@host.example");
-            let mut said = String::new();
-            for line in lines(&reply(kind, &channel, &text), identity.len()) {
-                let line = std::str::from_utf8(line.bytes()).expect("cut within a character");
-                prop_assert!(":".len() + identity.len() + " ".len() + line.len() <= 512);
-                let (head, text) = line.split_once(" :").unwrap();
-                let expected = if kind == ReplyKind::Notice { "NOTICE" } else { "PRIVMSG" };
-                prop_assert_eq!(head, format!("{expected} {channel}"));
-                let text = text.strip_suffix("\r\n").unwrap();
-                let text = match kind {
-                    ReplyKind::Action => text.strip_prefix("\x01ACTION ").and_then(|it| it.strip_suffix('\x01')).unwrap(),
-                    _ => text,
-                };
-                prop_assert!(!text.is_empty() && !text.contains(['\r', '\n', '\0', '\x01']));
-                said.push_str(text);
-            }
-            prop_assert_eq!(said.replace(' ', ""), text.replace([' ', '\r', '\n', '\0', '\x01'], ""));
-        }
     }
 }

@@ -48,12 +48,13 @@ pub fn network() -> Network {
         realname: "A bot".into(),
         password: None,
         channels: vec![
-            Channel { name: "#a".into(), key: None },
-            Channel { name: "#secret".into(), key: Some(Secret::new("sesame")) },
+            Channel { name: "#a".into(), key: None, answers: super::super::Answers::All },
+            Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: super::super::Answers::All },
         ],
         flood: Flood::Off,
         expiry: crate::Expiry::default(),
         unproved: super::super::UNPROVED,
+        answers_window: Duration::from_millis(150),
         linger: Duration::ZERO,
     }
 }
