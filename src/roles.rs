@@ -13,8 +13,9 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::{broker, signals};
 
-/// How long the roles may take to end once they were told to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the roles may take to end once they were told to stop: as long as a worker for what it has begun. With the
+/// broker's 5 s for goodbye that makes 30 s.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Roles that run, each in a task of its own.
 pub struct Roles {
@@ -35,7 +36,7 @@ impl Roles {
         self.tasks.spawn(async move { role.await.map_err(Into::into) });
     }
 
-    /// Waits until all have ended: by themselves, or because one of them failed or `stop` was cancelled, within 10 s.
+    /// Waits until all have ended: by themselves, or because one of them failed or `stop` was cancelled, within 25 s.
     ///
     /// # Errors
     /// The first failure.

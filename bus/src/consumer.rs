@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::Properties;
-
-/// The header that tells the key which a message had first, when it goes through queues by their names.
-const KEY_HEADER: &str = "key";
+use crate::dead::KEY;
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +58,7 @@ impl Delivery {
         settle: Arc<dyn Settle>,
         tag: u64,
     ) -> Self {
-        let key = properties.word(KEY_HEADER).map_or(key, Arc::from);
+        let key = properties.word(KEY).map_or(key, Arc::from);
         Delivery { key, queue: Arc::from(""), properties, body, attempts, settle: Some((settle, tag)) }
     }
 

@@ -12,7 +12,7 @@ use protocol::Timestamp;
 
 use crate::{Address, Argument, Delay, Delivery, Message, Topology};
 
-const KEY: &str = "key";
+pub(crate) const KEY: &str = "key";
 const HANDLER: &str = "handler";
 const ATTEMPTS: &str = "attempts";
 const ERROR: &str = "error";

@@ -4,8 +4,8 @@
 //!
 //! What tokio 1.54 does when a task blocks its thread (`runtime/scheduler/multi_thread/worker.rs`): other threads steal
 //! what waits in that thread's queue, but not the one task in its LIFO slot, which is the one that the blocking task
-//! woke last. Nothing that is ours is woken there: events come from other threads, and confirms are awaited elsewhere. And
-//! the thread that was the last to wait for timers and sockets may be the one that blocks; then nobody waits for them
+//! woke last. Nothing that is ours is woken or started there: events come from other threads, and whatever is awaited
+//! after a handler is awaited elsewhere. (What handlers wake of each other, they may hold up.) And the thread that was the last to wait for timers and sockets may be the one that blocks; then nobody waits for them
 //! until another thread has had something to do: hence [`Executor::nudge`].
 
 use std::num::NonZero;

@@ -10,7 +10,7 @@ use crate::{RunError, Worker};
 
 impl Worker {
     /// Connects to the RabbitMQ at `url` (`amqp://user:password@host:5672/vhost`) and works until SIGTERM or Ctrl-C;
-    /// then finishes what it began, for at most 30 s. What it has to tell is logged with `tracing`.
+    /// then finishes what it began, for at most 24 s. What it has to tell is logged with `tracing`.
     ///
     /// # Errors
     /// When the URL, the user or the password are wrong, or the plugins can't be put together. A broker that is away is

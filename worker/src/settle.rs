@@ -18,12 +18,28 @@ const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Runner {
-    /// Settles an event whose handlers have run; what has to be waited for is awaited beside the lane's next event.
-    pub(crate) fn finish(self: &Arc<Self>, work: Box<Work>) {
-        let mut settling = Box::pin(self.clone().settle(work));
-        if settling.as_mut().now_or_never().is_none() {
-            self.main.spawn(settling);
+    /// Settles an event whose handlers have run. What has to be waited for is awaited beside the lane's next event, and
+    /// not on the handlers' threads: of what the broker would begin there, nobody knows when it goes on.
+    pub(crate) fn finish(self: &Arc<Self>, mut work: Box<Work>) {
+        let Work { confirms, failures, .. } = &mut *work;
+        confirms.retain_mut(|(handler, confirm)| match confirm.now_or_never() {
+            None => true,
+            Some(confirmed) => {
+                failures.extend(confirmed.err().map(|why| (*handler, why.into())));
+                false
+            }
+        });
+        if confirms.is_empty() && failures.is_empty() {
+            self.done(*work);
+        } else {
+            self.main.spawn(self.clone().settle(work));
         }
+    }
+
+    /// Remembers an event whose handlers have done all they had to, and acknowledges it.
+    fn done(&self, work: Work) {
+        self.seen.remember((work.event.id, work.only));
+        work.delivery.acknowledge();
     }
 
     async fn settle(self: Arc<Self>, mut work: Box<Work>) {
@@ -32,11 +48,13 @@ impl Runner {
                 work.failures.push((handler, why.into()));
             }
         }
+        if work.failures.is_empty() {
+            return self.done(*work);
+        }
         // a handler fails once, whatever befell all its replies
         work.failures.sort_by_key(|(handler, _)| *handler);
         work.failures.dedup_by_key(|(handler, _)| *handler);
         let Work { delivery, event, only, failures, begun: _begun, .. } = *work;
-        let failed = !failures.is_empty();
         for (handler, failure) in failures {
             let attempts = Past::of(&delivery).attempts.saturating_add(1);
             if let Err(why) = self.send_on(&delivery, handler, attempts, &failure).await {
@@ -44,7 +62,7 @@ impl Runner {
             }
         }
         // what is tried again by itself may not be taken for done when it comes
-        if only.is_none() || !failed {
+        if only.is_none() {
             self.seen.remember((event.id, only));
         }
         delivery.acknowledge();

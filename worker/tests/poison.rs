@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Broker, Consumer, DeadLetter, Message, RabbitMq, System, Topology};
+use bus::{Broker, Consumer, DeadLetter, Durability, Embedded, Message, RabbitMq, System, Topology};
 use protocol::{Ambient, Event, Reply, ReplyContext, RoutingKey};
 use servers::Program;
 use tokio::time::{Instant, timeout};
@@ -16,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::{Args, Error, Plugin, Worker, command};
 
+/// Where the process of an `up` has its queues.
+const FOLDER: &str = "PUBBOT_TEST_WORKER_FOLDER";
 /// Where the worker's process finds its broker, and what its names begin with.
 const URL: &str = "PUBBOT_TEST_WORKER_URL";
 const PREFIX: &str = "PUBBOT_TEST_WORKER_PREFIX";
@@ -47,6 +50,60 @@ async fn the_process_of_a_worker() {
     let [url, prefix] = [URL, PREFIX].map(|name| std::env::var(name).unwrap());
     let broker = RabbitMq::connect(&url, Topology::new(&prefix), "worker", Arc::new(System)).await.unwrap();
     worker().run(Arc::new(broker), CancellationToken::new()).await.unwrap();
+}
+
+/// As `pubbot up` does: broker and worker in one process. Ends when all is done.
+#[tokio::test]
+#[ignore = "it is the process in the other test"]
+async fn the_process_of_an_up() {
+    #[expect(clippy::disallowed_methods, reason = "the other test says so by the environment")]
+    let folder = std::env::var(FOLDER).unwrap();
+    let broker = open(Path::new(&folder));
+    let worker = worker().attach(Arc::new(broker.clone())).await.unwrap();
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker.work(stop.clone()));
+    let queues = [broker.topology().worker("main", vec![]).name, broker.topology().suspect("main").name];
+    while queues.iter().any(|queue| broker.held(queue) > 0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    working.await.unwrap().unwrap();
+}
+
+fn open(folder: &Path) -> Embedded {
+    Embedded::open(folder, Topology::default(), Arc::new(System), Durability::Process).unwrap()
+}
+
+#[tokio::test]
+async fn row_12_the_same_in_one_process_with_the_embedded_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let topology = broker.topology().clone();
+    broker.declare(topology.worker("main", worker().patterns().unwrap())).await.unwrap();
+    broker.declare(topology.replies("irc", "n")).await.unwrap();
+    for n in 0..=INNOCENTS {
+        say(&broker, n, &if n == KILLER { "!echo die".to_owned() } else { format!("!echo {n}") }).await;
+    }
+    broker.close().await;
+    drop(broker);
+    let folder_name = folder.path().to_str().unwrap().to_owned();
+    let ended = tokio::task::spawn_blocking(move || {
+        (0..20).position(|_| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--ignored", "--exact", "the_process_of_an_up"]).env(FOLDER, &folder_name);
+            Program::spawn(command).wait_up_to(PATIENCE).status.success()
+        })
+    });
+    assert_eq!(ended.await.unwrap(), Some(5), "it dies twice among others, and three times alone");
+    let broker = open(folder.path());
+    let mut replies = broker.consume(topology.replies("irc", "n"), 1000).await.unwrap();
+    let heard = answers(&mut replies, INNOCENTS as usize).await;
+    assert_eq!(heard.len(), INNOCENTS as usize);
+    let mut dead = broker.consume(topology.dead(), 10).await.unwrap();
+    let letter = timeout(PATIENCE, dead.next()).await.unwrap().unwrap();
+    assert_eq!(DeadLetter::read(&letter).error.as_deref(), Some("it killed its worker 3 times"));
+    assert_eq!(letter.properties.message_id, Some(Uuid::from_u128(KILLER).to_string()));
+    assert!(timeout(SILENCE, dead.next()).await.is_err(), "an innocent was buried");
 }
 
 fn start(prefix: &str) -> Program {

@@ -366,6 +366,8 @@ impl Found {
             }
             Step::Delivered(position) => {
                 if let Some((put, _)) = self.messages.get_mut(&position) {
+                    // it never came back from the consumer before: that process died with it
+                    put.attempts += u32::from(put.delivered);
                     put.delivered = true;
                 }
             }
