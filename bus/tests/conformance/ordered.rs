@@ -17,6 +17,8 @@ use super::world::{PATIENCE, QUEUE_IS_ON_DISK, number, patterns, topology};
 const CHANNELS: usize = 5;
 const EVENTS: usize = 2_000;
 const PREFETCH: u16 = 64;
+/// How long every third event takes: so long that there is always a backlog.
+const HANDLED_WITHIN: Duration = Duration::from_millis(50);
 /// What a worker that died had is had by others then: its beats are missed for 4 s.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(15);
 
@@ -78,7 +80,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// Its lanes handle what they get for some ms at most, each in order.
+    /// What happens in a channel is handled in order.
     async fn start(topology: &Topology, record: &Arc<Record>) -> Self {
         let relay = Relay::to(server().await.port());
         let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", relay.port());
@@ -146,7 +148,7 @@ async fn work(
         }
         handled.fetch_add(1, Ordering::Relaxed);
         if number(&delivery).is_multiple_of(3) {
-            sleep(Duration::from_millis(2)).await;
+            sleep(HANDLED_WITHIN).await;
         }
         if !dead.load(Ordering::SeqCst) {
             delivery.acknowledge();
@@ -179,7 +181,7 @@ async fn the_order_holds_while_workers_come_go_and_die_and_nothing_is_lost() {
     let mut workers = vec![Worker::start(&topology, &record).await];
     let publishing = tokio::spawn({
         let publisher = publisher.clone();
-        async move { publish(&publisher, 0..EVENTS, Duration::from_secs(40)).await }
+        async move { publish(&publisher, 0..EVENTS, Duration::from_secs(10)).await }
     });
     // 1
     sleep(Duration::from_secs(4)).await;
@@ -307,4 +309,60 @@ async fn every_event_comes_once_and_a_retry_goes_back_to_its_partition() {
     assert_eq!(came[&("chat.irc.#c0.chat".to_owned(), 8)], queue(0));
     super::world::nothing(&mut consumer).await;
     broker.close().await;
+}
+
+/// Prints how fast four workers empty a group's queues: with and without order. Figures count in release builds only.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn the_throughput_of_four_workers_with_and_without_order() {
+    const SAID: usize = 40_000;
+    const PLACES: usize = 64;
+    let url = server().await.url();
+    for round in 0..6 {
+        let (is_ordered, topology) = (round % 2 == 1, topology());
+        let publisher = client(url, &topology).await;
+        let (opened, gate) = tokio::sync::watch::channel(false);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let mut brokers = Vec::new();
+        for worker in 0..4 {
+            let broker = client(url, &topology).await;
+            let mut consumer = if is_ordered {
+                broker.consume_ordered("main", patterns(&["chat.#"]), PREFETCH).await.unwrap()
+            } else {
+                broker.consume(topology.worker("main", patterns(&["chat.#"])), 256).await.unwrap()
+            };
+            let (mut gate, tell) = (gate.clone(), tell.clone());
+            tokio::spawn(async move {
+                gate.wait_for(|open| *open).await.unwrap();
+                let mut batch = Vec::new();
+                while consumer.next_many(&mut batch, 64).await > 0 {
+                    tell.send((worker, batch.len())).unwrap();
+                    batch.drain(..).for_each(Delivery::acknowledge);
+                }
+            });
+            brokers.push(broker);
+        }
+        sleep(Duration::from_secs(3)).await;
+        let mut confirms = Vec::new();
+        for n in 0..SAID {
+            confirms.push(publisher.publish(said(n % PLACES, n)).await);
+        }
+        for confirm in confirms {
+            confirm.await.unwrap();
+        }
+        sleep(Duration::from_secs(2)).await;
+        let (begin, mut done, mut shares) = (Instant::now(), 0, [0; 4]);
+        opened.send_replace(true);
+        while done < SAID {
+            let (worker, count) = timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+            done += count;
+            shares[worker] += count;
+        }
+        let rate = 40_000.0 / begin.elapsed().as_secs_f64();
+        println!("{} {rate:.0} events/s, shares {shares:?}", if is_ordered { "ordered  " } else { "unordered" });
+        for broker in brokers {
+            broker.close().await;
+        }
+        publisher.close().await;
+    }
 }
