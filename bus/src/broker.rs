@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use protocol::Pattern;
 use thiserror::Error;
 
 use crate::{Confirm, Consumer, Lock, Message, Queue, Topology};
@@ -36,6 +37,20 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// When the broker can't be reached in time, or refuses the queue ([`Error::OtherArguments`]).
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error>;
+
+    /// Consumes what is published to these patterns as one of a worker group, so that what happens in a channel is
+    /// handled in order by however many workers the group has: each event is in the [partition](crate::partition()) of
+    /// its channel, and a partition goes to one worker at a time. At most `prefetch` messages of a partition are
+    /// unsettled at a time. A worker that is to give up a partition to another gets no more of it, and settles what it
+    /// has within 30 s, or the other one gets that again. Unlike the deliveries, what is [given
+    /// back](crate::Delivery::requeue) or [comes later](crate::Address::Later) has no order. On a broker within one
+    /// process, whose consumers of one queue are in order anyway, it is the queue of a common group.
+    ///
+    /// # Errors
+    /// As [`consume`](Broker::consume).
+    async fn consume_ordered(&self, group: &str, patterns: Vec<Pattern>, prefetch: u16) -> Result<Consumer, Error> {
+        self.consume(self.topology().worker(group, patterns), prefetch).await
+    }
 
     /// How many messages wait in the queue of this name, those being worked on not counted; `None` when there is no
     /// such queue.

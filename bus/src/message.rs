@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::partition::{PARTITION_HEADER, partition_of};
 use crate::{Argument, Delay, Error};
 
 /// How long a broker may take to confirm a message.
@@ -88,14 +89,17 @@ pub struct Message {
 }
 
 impl Message {
-    /// An event for whoever is bound to its key; replies to it go to the queue `reply_to`.
+    /// An event for whoever is bound to its key; replies to it go to the queue `reply_to`. What happened in a channel
+    /// has the header of its [partition](crate::partition()).
     pub fn event(event: Event, app_id: &str, reply_to: Option<&str>) -> Self {
+        let partition = partition_of(&event).map(|partition| Argument::Word(partition.to_string()));
         let properties = Properties {
             message_id: Some(event.id.to_string()),
             kind: Some(event.key.to_string()),
             correlation_id: None,
             reply_to: reply_to.map(str::to_owned),
             app_id: Some(app_id.to_owned()),
+            headers: partition.map(|partition| (PARTITION_HEADER.to_owned(), partition)).into_iter().collect(),
             ..Properties::default()
         };
         Message { to: Address::Topic(event.key), mandatory: false, properties, body: event.body }

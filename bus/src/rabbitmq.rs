@@ -13,6 +13,7 @@ mod delivery;
 mod ledger;
 mod link;
 mod lock;
+mod ordered;
 mod place;
 mod properties;
 mod publisher;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::Ambient;
+use protocol::{Ambient, Pattern};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -36,9 +37,10 @@ use self::consumer::Subscription;
 use self::declared::Declared;
 use self::link::{Link, Live, Login, Outage};
 use self::lock::Locks;
+use self::ordered::{Group, Member};
 use self::place::Place;
 use self::publisher::Publisher;
-use crate::{Address, Broker, Confirm, Consumer, Error, Lock, Message, Queue, Topology};
+use crate::{Address, Broker, Confirm, Consumer, Error, Lock, Message, PARTITIONS, Queue, Topology};
 
 /// How long `declare` and `consume` wait for a broker that is away.
 const SET_UP_WITHIN: Duration = Duration::from_secs(30);
@@ -152,10 +154,37 @@ impl Broker for RabbitMq {
             return Err(Error::Closed);
         }
         let (link, topology) = (self.consuming.clone(), self.topology.clone());
-        let subscription = Subscription { queue, prefetch, topology, link, stop: self.stop.token().clone() };
+        let stop = self.stop.token().clone();
+        let subscription = Subscription { queue, prefetch, topology, link, stop, partition: None };
         let (answer, answered) = oneshot::channel();
         self.workers.spawn(consume(subscription, self.ambient.clone(), answer));
         answered.await.unwrap_or(Err(Error::Closed))
+    }
+
+    async fn consume_ordered(&self, group: &str, patterns: Vec<Pattern>, prefetch: u16) -> Result<Consumer, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let group = Arc::new(Group::new(group, patterns, self.topology.clone()));
+        for partition in 0..PARTITIONS {
+            self.patiently(|live| group.declare(live, partition)).await?;
+        }
+        group.warn_of_disorder(self.depth(&group.unordered()).await?);
+        self.declared.remember_fanout(group.beats_exchange());
+        let beats = self.consume(group.beats(), ordered::BEATS_HELD).await?;
+        let (sender, consumer) = crate::consumer(prefetch);
+        let member = Member {
+            group,
+            prefetch,
+            topology: self.topology.clone(),
+            link: self.consuming.clone(),
+            publisher: self.publisher.clone(),
+            ambient: self.ambient.clone(),
+            stop: self.stop.token().clone(),
+            sender,
+        };
+        self.workers.spawn(member.run(beats));
+        Ok(consumer)
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {

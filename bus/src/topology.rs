@@ -19,6 +19,8 @@ const REPLY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
 const DEAD_LETTERS: i64 = 100_000;
 /// A tail that is not read loses its oldest events beyond this many.
 const TAIL_EVENTS: i64 = 10_000;
+/// A worker that does not listen loses the oldest beats of the others beyond this many.
+const BEATS: i64 = 1_000;
 /// A work queue that nobody consumed from is removed after 30 days, in ms.
 const UNUSED_FOR: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How often the broker itself may redeliver. RabbitMQ 4 would otherwise drop a message after 20 redeliveries, and
@@ -200,6 +202,41 @@ impl Topology {
                 ("x-dead-letter-routing-key", Argument::Word(self.dead_name())),
                 ("x-expires", UNUSED_FOR.into()),
             ],
+        }
+    }
+
+    /// The queue of one partition of an ordered group, from 0 to 15.
+    pub fn partition(&self, group: &str, partition: u32) -> Queue {
+        let mut queue = self.worker(group, Vec::new());
+        queue.name = format!("{}.{partition}", queue.name);
+        queue.arguments.push(("x-single-active-consumer", true.into()));
+        queue
+    }
+
+    /// The headers exchange of an ordered group, which is bound to the exchange of events with the group's patterns, and
+    /// leads each event to the queue of its partition.
+    pub fn group_exchange(&self, group: &str) -> String {
+        format!("{}.group.{group}", self.prefix)
+    }
+
+    /// Where the events of an ordered group go that have no partition: a fanout exchange, which leads to partition 0.
+    pub fn rest_exchange(&self, group: &str) -> String {
+        format!("{}.rest.{group}", self.prefix)
+    }
+
+    /// The fanout exchange by which the workers of an ordered group hear of each other.
+    pub fn beats_exchange(&self, group: &str) -> String {
+        format!("{}.beats.{group}", self.prefix)
+    }
+
+    /// Where a worker of an ordered group hears the others: gone when it is gone.
+    pub fn beats(&self, group: &str) -> Queue {
+        Queue {
+            name: String::new(),
+            bindings: Vec::new(),
+            fanout: Some(self.beats_exchange(group)),
+            exclusive: true,
+            arguments: vec![("x-max-length", BEATS.into()), ("x-overflow", "drop-head".into())],
         }
     }
 

@@ -6,6 +6,7 @@ mod conformance {
     mod broken_connections;
     mod later;
     mod locks;
+    mod ordered;
     mod rules;
     mod socket;
     mod world;

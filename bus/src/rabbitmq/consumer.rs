@@ -23,6 +23,7 @@ use super::declare;
 use super::delivery::delivery;
 use super::ledger::{Frame, Ledger};
 use super::link::{Link, Live};
+use super::ordered::Partition;
 use crate::{Delivery, Error, Outcome, Queue, Settle, Topology};
 
 /// How long a frame may take to leave: longer means a connection that is no longer one.
@@ -32,6 +33,8 @@ const SETTLE_AT_ONCE: usize = 1_024;
 /// How long a channel stays open after the last settlement left. RabbitMQ 3.10 passes settlements on to a quorum queue
 /// a few at a time, and forgets the rest when the channel is closed: messages that were acknowledged come again.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long the user may take to settle what it has of a partition that goes to another worker.
+const FINISH_WITHIN: Duration = Duration::from_secs(30);
 /// A channel that lived this long was all right: the next one is opened without a long pause.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -43,6 +46,8 @@ pub(super) struct Subscription {
     pub(super) topology: Topology,
     pub(super) link: Link,
     pub(super) stop: CancellationToken,
+    /// Of an ordered group.
+    pub(super) partition: Option<Partition>,
 }
 
 /// One channel with its consumer.
@@ -56,6 +61,8 @@ pub(super) struct Incarnation {
 enum End {
     /// The user dropped the consumer.
     Dropped,
+    /// Another worker is to have the partition.
+    GivenUp,
     /// We are to close.
     Stopped,
     /// It has to be set up again.
@@ -82,11 +89,21 @@ impl Subscription {
     async fn consume(&self, live: &Live, channel: &Channel) -> Result<lapin::Consumer, Error> {
         let connection = &live.connection;
         let name = declare::queue(connection, channel, &self.topology, &self.queue).await?;
+        if let Some(partition) = &self.partition {
+            partition.group.bind(live, channel, partition.number).await?;
+        }
         let qos = channel.basic_qos(self.prefetch.max(1), BasicQosOptions { global: false });
         connection.answer("limit the prefetch", qos).await?;
         let options = BasicConsumeOptions::default();
         let consume = channel.basic_consume(name, ShortString::default(), options, FieldTable::default());
         declare::answer(connection, &self.queue.name, "begin to deliver", consume).await
+    }
+
+    /// As [`run`](Self::run), after having begun.
+    pub(super) async fn run_from_scratch(self, sender: mpsc::Sender<Delivery>, mut backoff: Backoff) {
+        if let Some(first) = self.begin_until_over(&mut backoff, &sender).await {
+            self.run(first, sender, backoff).await;
+        }
     }
 
     /// Forwards and settles until the user drops the consumer or we are to close.
@@ -103,15 +120,27 @@ impl Subscription {
             if began.elapsed() > STEADY {
                 backoff.reset();
             }
-            incarnation = tokio::select! {
-                again = self.begin_again(&mut backoff) => match again {
-                    Some(incarnation) => incarnation,
-                    None => return,
-                },
-                () = sender.closed() => return,
-                () = self.stop.cancelled() => return,
-            };
+            let Some(again) = self.begin_until_over(&mut backoff, &sender).await else { return };
+            incarnation = again;
             tracing::info!(queue = self.queue.name, "consuming again");
+        }
+    }
+
+    /// Tries until there is a consumer; `None` when nobody needs it any more.
+    async fn begin_until_over(&self, backoff: &mut Backoff, sender: &mpsc::Sender<Delivery>) -> Option<Incarnation> {
+        tokio::select! {
+            begun = self.begin_again(backoff) => begun,
+            () = sender.closed() => None,
+            () = self.given_up() => None,
+            () = self.stop.cancelled() => None,
+        }
+    }
+
+    /// Waits until another worker is to have the partition.
+    async fn given_up(&self) {
+        match &self.partition {
+            Some(partition) => partition.give_up.cancelled().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -149,18 +178,28 @@ impl Subscription {
         let queue = self.queue.name.as_str().into();
         let (settle, settlements) = mpsc::unbounded_channel();
         let settle: Arc<dyn Settle> = Arc::new(WayBack(settle));
-        let mut settler = Settler { channel, settlements, ledger: Ledger::new(), last_sent: None, is_stuck: false };
+        let mut settler = Settler::new(channel, settlements);
+        let mut link = self.link.clone();
         let end = tokio::select! {
             end = forward(&mut deliveries, &queue, &sender, &settle) => end,
             end = settler.run() => end,
-            () = self.link.lost(&live) => End::Fault("the connection ended".to_owned()),
+            () = link.lost(&live) => End::Fault("the connection ended".to_owned()),
             () = sender.closed() => End::Dropped,
+            () = self.given_up() => End::GivenUp,
             () = self.stop.cancelled() => End::Stopped,
         };
         drop(settle);
         let fault = match end {
             End::Fault(why) => Some((sender, why)),
-            End::Dropped => {
+            End::Dropped | End::GivenUp if self.partition.is_some() => {
+                drop(sender);
+                tokio::select! {
+                    () = settler.finish(&self.queue.name, &self.stop) => settler.linger().await,
+                    () = link.lost(&live) => {}
+                }
+                None
+            }
+            End::Dropped | End::GivenUp => {
                 // a delivery that was just being sent may be left in there: dropped with the sender, it is given back
                 drop(sender);
                 settler.wind_up(&mut deliveries, &self.stop).await;
@@ -219,9 +258,16 @@ struct Settler {
     ledger: Ledger,
     last_sent: Option<Instant>,
     is_stuck: bool,
+    /// The channel is to be closed, which gives back everything that is open, in order.
+    gives_back: bool,
 }
 
 impl Settler {
+    fn new(channel: Channel, settlements: mpsc::UnboundedReceiver<(u64, Outcome)>) -> Self {
+        let (ledger, last_sent) = (Ledger::new(), None);
+        Settler { channel, settlements, ledger, last_sent, is_stuck: false, gives_back: false }
+    }
+
     /// Settles until every delivery is settled and no more can come, or the channel breaks.
     async fn run(&mut self) -> End {
         let mut batch = Vec::new();
@@ -234,6 +280,9 @@ impl Settler {
     }
 
     async fn settle(&mut self, batch: &mut Vec<(u64, Outcome)>) -> Result<(), String> {
+        if self.gives_back {
+            batch.retain(|(_, outcome)| *outcome != Outcome::Requeue);
+        }
         let mut frames: Vec<Frame> =
             batch.drain(..).filter_map(|(tag, outcome)| self.ledger.settle(tag, outcome)).collect();
         frames.extend(self.ledger.acks());
@@ -284,6 +333,18 @@ impl Settler {
         }
         if let Err(why) = self.settle(&mut batch).await {
             tracing::debug!(why, "what was settled last is delivered again");
+        }
+    }
+
+    /// Waits until everything is settled that the user has of a partition: until then, the channel stays open, and so
+    /// the next worker gets nothing.
+    async fn finish(&mut self, queue: &str, stop: &CancellationToken) {
+        self.gives_back = true;
+        tokio::select! {
+            finished = timeout(FINISH_WITHIN, self.run()) => if finished.is_err() {
+                tracing::warn!(queue, "events of a partition that goes to another worker are still worked on");
+            },
+            () = stop.cancelled() => self.settle_waiting().await,
         }
     }
 

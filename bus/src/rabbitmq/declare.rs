@@ -1,16 +1,17 @@
 //! Makes what the topology says be there: the exchange of events, the queue of dead letters, a queue with its
 //! bindings. All of it may be declared again at any time; what exists already stays as it is.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
+use protocol::Pattern;
 use tokio::time::timeout;
 
 use super::connection::{ANSWER_WITHIN, Connection, close_channel, explain, short};
 use super::link::Live;
 use super::properties;
 use super::refusal;
-use crate::{Error, Queue, Topology};
+use crate::{Argument, Error, PARTITION_HEADER, Queue, Topology};
 
 /// AMQP's reply codes (AMQP 0-9-1, section 1.8) for a queue that is not there, and one of another connection.
 const NOT_FOUND: u16 = 404;
@@ -44,7 +45,8 @@ pub(super) async fn queue(
         answer(connection, &queue.name, "bind a queue", bound).await?;
     }
     if let Some(fanout) = &queue.fanout {
-        bind_fanout(connection, channel, queue, fanout).await?;
+        self::fanout(connection, channel, fanout).await?;
+        bind_fanout(connection, channel, &name, fanout).await?;
     }
     Ok(name)
 }
@@ -60,14 +62,75 @@ pub(super) async fn alone(live: Live, topology: &Topology, queue: &Queue) -> Res
     declared.map(|_| ())
 }
 
-/// A fanout exchange, and the queue that it leads to.
-async fn bind_fanout(connection: &Connection, channel: &Channel, queue: &Queue, name: &str) -> Result<(), Error> {
+/// Declares a fanout exchange on a channel of its own.
+pub(super) async fn fanout_alone(live: &Live, name: &str) -> Result<(), Error> {
+    let channel = live.connection.channel().await?;
+    let declared = fanout(&live.connection, &channel, name).await;
+    close_channel(&channel).await;
+    declared
+}
+
+/// Declares a fanout exchange.
+pub(super) async fn fanout(connection: &Connection, channel: &Channel, name: &str) -> Result<(), Error> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let declared = channel.exchange_declare(short(name)?, ExchangeKind::Fanout, options, FieldTable::default());
-    connection.answer("declare an exchange", declared).await?;
+    answer(connection, name, "declare an exchange", declared).await
+}
+
+async fn bind_fanout(
+    connection: &Connection,
+    channel: &Channel,
+    queue: &ShortString,
+    exchange: &str,
+) -> Result<(), Error> {
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-    let bound = channel.queue_bind(short(&queue.name)?, short(name)?, ShortString::default(), options, arguments);
-    answer(connection, &queue.name, "bind a queue", bound).await
+    let bound = channel.queue_bind(queue.clone(), short(exchange)?, ShortString::default(), options, arguments);
+    answer(connection, queue.as_str(), "bind a queue", bound).await
+}
+
+/// Declares what leads the events of an ordered group to its partitions: by the header, and the rest to where
+/// [`partition`] binds it.
+pub(super) async fn group(
+    connection: &Connection,
+    channel: &Channel,
+    topology: &Topology,
+    group: &str,
+    patterns: &[Pattern],
+) -> Result<(), Error> {
+    let (name, rest) = (topology.group_exchange(group), topology.rest_exchange(group));
+    fanout(connection, channel, &rest).await?;
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let alternate = Argument::Word(rest);
+    let arguments = properties::table([("alternate-exchange", &alternate)].into_iter())?;
+    let declared = channel.exchange_declare(short(&name)?, ExchangeKind::Headers, options, arguments);
+    answer(connection, &name, "declare an exchange", declared).await?;
+    for pattern in patterns {
+        let (events, pattern) = (short(&topology.events_exchange())?, short(pattern.as_str())?);
+        let (options, arguments) = (ExchangeBindOptions::default(), FieldTable::default());
+        let bound = channel.exchange_bind(short(&name)?, events, pattern, options, arguments);
+        answer(connection, &name, "bind an exchange", bound).await?;
+    }
+    Ok(())
+}
+
+/// Leads the events of a partition to its queue; to the first one also those that have none.
+pub(super) async fn partition(
+    connection: &Connection,
+    channel: &Channel,
+    topology: &Topology,
+    group: &str,
+    partition: u32,
+) -> Result<(), Error> {
+    let queue = topology.partition(group, partition).name;
+    let (all, number) = (Argument::from("all"), Argument::Word(partition.to_string()));
+    let arguments = properties::table([("x-match", &all), (PARTITION_HEADER, &number)].into_iter())?;
+    let (exchange, options) = (short(&topology.group_exchange(group))?, QueueBindOptions::default());
+    let bound = channel.queue_bind(short(&queue)?, exchange, ShortString::default(), options, arguments);
+    answer(connection, &queue, "bind a queue", bound).await?;
+    if partition == 0 {
+        bind_fanout(connection, channel, &short(&queue)?, &topology.rest_exchange(group)).await?;
+    }
+    Ok(())
 }
 
 async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<ShortString, Error> {

@@ -49,9 +49,18 @@ impl Publisher {
 
     /// Hands a message over; waits while there is no room.
     pub(super) async fn publish(&self, message: Message) -> Confirm {
+        self.hand_over(message, None).await
+    }
+
+    /// The same, through a fanout exchange that is [declared](Declared::remember_fanout).
+    pub(super) async fn publish_through(&self, exchange: String, message: Message) -> Confirm {
+        self.hand_over(message, Some(exchange)).await
+    }
+
+    async fn hand_over(&self, message: Message, exchange: Option<String>) -> Confirm {
         let Ok(room) = self.room.clone().acquire_owned().await else { return Confirm::known(Err(Error::Closed)) };
         let (answer, answered) = oneshot::channel();
-        let outgoing = Outgoing { message, waiting: Waiting::new(answer, room) };
+        let outgoing = Outgoing { message, exchange, waiting: Waiting::new(answer, room) };
         match self.outbox.send(outgoing) {
             Ok(()) => Confirm::awaited(answered),
             Err(_) => Confirm::known(Err(Error::Closed)),

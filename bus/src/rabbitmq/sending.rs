@@ -37,6 +37,8 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// A message on its way, with whom to tell.
 pub(super) struct Outgoing {
     pub(super) message: Message,
+    /// Through this fanout exchange, whatever the message says, to whoever listens.
+    pub(super) exchange: Option<String>,
     pub(super) waiting: Waiting,
 }
 
@@ -133,11 +135,11 @@ impl Sending {
 
     /// Puts a message on its way, unless nobody waits for it any more.
     pub(super) fn send(&mut self, outgoing: Outgoing) {
-        let Outgoing { message, waiting } = outgoing;
+        let Outgoing { message, exchange, waiting } = outgoing;
         if waiting.is_over() {
             return;
         }
-        match self.publishing(&message) {
+        match self.publishing(&message, exchange.as_deref()) {
             Ok(Prepared { mut publishing, mark }) => {
                 let entry = Unconfirmed { to: message.to, waiting: Some(waiting), mark };
                 self.unconfirmed.insert(self.last_number, entry);
@@ -151,8 +153,9 @@ impl Sending {
         }
     }
 
-    fn publishing(&mut self, message: &Message) -> Result<Prepared, Error> {
+    fn publishing(&mut self, message: &Message, fanout: Option<&str>) -> Result<Prepared, Error> {
         let (exchange, key, mandatory) = match &message.to {
+            _ if let Some(fanout) = fanout => (short(fanout)?, ShortString::default(), false),
             Address::Topic(key) => (short(&self.exchange)?, short(key.as_str())?, message.mandatory),
             Address::Queue(name) => (ShortString::default(), short(name)?, true),
             Address::Later { queue, after } => (short(&self.topology.retry(*after).name)?, short(queue)?, true),

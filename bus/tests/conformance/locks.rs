@@ -1,14 +1,10 @@
 //! Locks on RabbitMQ under faults: never two holders, and a new one soon.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::{Broker, Lease, Lock, RabbitMq, Topology};
-use servers::{Program, RabbitMq as Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use servers::{Program, RabbitMq as Server, Relay};
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +21,13 @@ const TAKEN_FROM_SILENT_WITHIN: Duration = Duration::from_secs(25);
 
 async fn shared_url() -> &'static str {
     spawn_blocking(Server::shared).await.unwrap().url()
+}
+
+/// A way to the broker that can be cut, and its URL.
+async fn relay() -> (Relay, String) {
+    let relay = Relay::to(spawn_blocking(Server::shared).await.unwrap().port());
+    let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", relay.port());
+    (relay, url)
 }
 
 async fn client(url: &str, topology: &Topology) -> Arc<RabbitMq> {
@@ -82,11 +85,10 @@ async fn a_lock_that_is_given_back_is_had_by_the_next_one_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_whose_connection_is_cut_is_lost_at_once_and_can_be_had_again() {
-    let (url, topology) = (shared_url().await, topology());
-    let relay = Relay::start(url).await;
-    let broker = client(&relay.url, &topology).await;
+    let ((relay, url), topology) = (relay().await, topology());
+    let broker = client(&url, &topology).await;
     let held = lock(&broker).await;
-    relay.cut();
+    relay.reset();
     timeout(Duration::from_secs(3), held.lost()).await.unwrap();
     assert!(!held.holds());
     drop(held);
@@ -97,12 +99,12 @@ async fn a_lock_whose_connection_is_cut_is_lost_at_once_and_can_be_had_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_is_cut_off_is_silent_before_another_one_has_the_lock() {
     let (url, topology) = (shared_url().await, topology());
-    let relay = Relay::start(url).await;
-    let (one, other) = (client(&relay.url, &topology).await, client(url, &topology).await);
+    let (relay, cut_url) = relay().await;
+    let (one, other) = (client(&cut_url, &topology).await, client(url, &topology).await);
     let held = lock(&one).await;
     let waiting = standby(&other);
     sleep(Duration::from_secs(2)).await;
-    relay.hold_back(true);
+    relay.hold();
     let cut = Instant::now();
     let silent = over(&held.lease()).await - cut;
     assert!(silent < SILENT_WITHIN, "after {silent:?}");
@@ -112,7 +114,7 @@ async fn a_holder_that_is_cut_off_is_silent_before_another_one_has_the_lock() {
     timeout(PATIENCE, held.lost()).await.unwrap();
 
     // it may come back, but it doesn't get the lock as long as there is another holder
-    relay.hold_back(false);
+    relay.heal();
     drop(held);
     let waiting = standby(&one);
     sleep(Duration::from_secs(8)).await;
@@ -242,66 +244,5 @@ async fn the_process_that_holds_a_lock() {
             println!("lost");
             sleep(PATIENCE).await;
         }
-    }
-}
-
-/// A way to the broker that can be cut, or hold everything back without saying so.
-struct Relay {
-    url: String,
-    held_back: Arc<AtomicBool>,
-    cut: tokio::sync::watch::Sender<()>,
-}
-
-impl Relay {
-    async fn start(url: &str) -> Self {
-        let port: u16 = url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let own = listener.local_addr().unwrap().port();
-        let (held_back, (cut, cuts)) = (Arc::new(AtomicBool::new(false)), tokio::sync::watch::channel(()));
-        let relay = Relay { url: url.replace(&port.to_string(), &own.to_string()), held_back: held_back.clone(), cut };
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let far = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await.unwrap();
-                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
-                let held_back = held_back.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = pass_on(near_in, far_out, &held_back) => {}
-                        () = pass_on(far_in, near_out, &held_back) => {}
-                        _ = cuts.changed() => {}
-                    }
-                });
-            }
-        });
-        relay
-    }
-
-    fn hold_back(&self, held_back: bool) {
-        self.held_back.store(held_back, Ordering::Relaxed);
-    }
-
-    fn cut(&self) {
-        self.cut.send_replace(());
-    }
-}
-
-async fn pass_on(
-    mut from: impl tokio::io::AsyncRead + Unpin,
-    mut to: impl tokio::io::AsyncWrite + Unpin,
-    held_back: &AtomicBool,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        while held_back.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(5)).await;
-        }
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
-    while held_back.load(Ordering::Relaxed) {
-        sleep(Duration::from_millis(5)).await;
     }
 }
