@@ -19,13 +19,8 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 5] = [
-        Mutant::NoAcknowledgement,
-        Mutant::NoDedupe,
-        Mutant::NoJournal,
-        Mutant::NoFence,
-        Mutant::EarlyAcknowledgement,
-    ];
+    pub const ALL: [Mutant; 5] =
+        [Mutant::NoAcknowledgement, Mutant::NoDedupe, Mutant::NoJournal, Mutant::NoFence, Mutant::EarlyAcknowledgement];
 
     /// Its name in the environment.
     pub fn name(self) -> &'static str {

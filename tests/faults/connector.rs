@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use servers::{FakeOptions, RabbitMq, Relay};
+use servers::{FakeOptions, RabbitMq, Relay, Report};
 
 use super::observer::Observer;
 use super::stage::{Plan, RECOVERY, Stage, wait_until};
@@ -95,7 +95,7 @@ fn wait_for_another_to_speak(stage: &Stage, connection: usize, limit: Duration) 
     })
 }
 
-fn row_19(options: FakeOptions, pings: bool) {
+fn row_19(options: FakeOptions, pings: bool) -> Report {
     let mut stage = Stage::plan(Plan { options, ..Plan::new(Kind::Spread) });
     if pings {
         stage.counting.irc().ping_clients(SILENCE, SILENCE);
@@ -119,18 +119,20 @@ fn row_19(options: FakeOptions, pings: bool) {
     assert!(took <= TAKEOVER_WITHIN, "{took:?}: {report}");
     // a write that was begun when it was stopped has at most the lines that may be unproved
     assert!(said_after <= TWICE_A_KILL, "the old holder said {said_after} lines more: {report}");
-    report.assert_kept(TWICE_A_KILL);
+    report
 }
 
 #[test]
 fn row_19_a_stopped_holder_is_succeeded_and_says_nothing_when_it_wakes() {
-    row_19(FakeOptions::default(), true);
+    row_19(FakeOptions::default(), true).assert_kept(TWICE_A_KILL);
 }
 
-/// Here the server would let both speak: only the lock keeps the old holder silent.
+/// Here the server would let both speak: only the lock keeps the old holder silent. Both hear the same lines, too, so what was said
+/// between the takeover and the awakening may be answered twice by the new holder.
 #[test]
 fn row_19_a_stopped_holder_says_nothing_when_it_wakes_where_sessions_share_a_nick() {
-    row_19(FakeOptions { multiclient: true, ..FakeOptions::default() }, false);
+    let report = row_19(FakeOptions { multiclient: true, ..FakeOptions::default() }, false);
+    assert!(report.lost.is_empty(), "{report}");
 }
 
 fn row_26(kind: Kind) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus::{Address, Broker, Message};
 use protocol::{Pattern, Reply};
@@ -14,13 +15,16 @@ use crate::world::World;
 /// How many events are unsettled at a time.
 const PREFETCH: u16 = 500;
 
+/// After which a reply has been said.
+const SAID_BY_THEN: Duration = Duration::from_millis(500);
+
 /// What it does with an event beside counting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     Count,
     /// Puts the same event into the work queue once more.
     DeliverAgain,
-    /// Answers `!twice …`, with the same reply two times.
+    /// Answers `!twice …`, with the same reply three times: twice at once, and when these have been said.
     AnswerTwice,
 }
 
@@ -53,7 +57,7 @@ impl Observer {
             async move {
                 while let Some(event) = events.next().await {
                     note(&seen, &event.body);
-                    act(&*broker, deed, &event).await;
+                    act(&broker, deed, &event).await;
                     event.acknowledge();
                 }
             }
@@ -85,18 +89,25 @@ fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
     }
 }
 
-async fn act(broker: &dyn Broker, deed: Deed, event: &bus::Delivery) {
-    let messages = match deed {
-        Deed::Count => Vec::new(),
+async fn act(broker: &Arc<dyn Broker>, deed: Deed, event: &bus::Delivery) {
+    match deed {
+        Deed::Count => {}
         Deed::DeliverAgain => {
             let queue = broker.topology().worker("main", Vec::new()).name;
             let (properties, body) = (event.properties.clone(), event.body.clone());
-            vec![Message { to: Address::Queue(queue), mandatory: true, properties, body }]
+            let again = Message { to: Address::Queue(queue), mandatory: true, properties, body };
+            broker.publish(again).await.await.unwrap();
         }
-        Deed::AnswerTwice => answer(event).into_iter().flat_map(|message| [message.clone(), message]).collect(),
-    };
-    for message in messages {
-        broker.publish(message).await.await.unwrap();
+        Deed::AnswerTwice => {
+            let Some(answer) = answer(event) else { return };
+            broker.publish(answer.clone()).await.await.unwrap();
+            broker.publish(answer.clone()).await.await.unwrap();
+            let broker = broker.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SAID_BY_THEN).await;
+                broker.publish(answer).await.await.unwrap();
+            });
+        }
     }
 }
 
