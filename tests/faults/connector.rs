@@ -135,6 +135,32 @@ fn row_19_a_stopped_holder_says_nothing_when_it_wakes_where_sessions_share_a_nic
     assert!(report.lost.is_empty(), "{report}");
 }
 
+/// It holds replies at hand, which another holder gets as well: it must have stopped saying them by then. Neither its server nor its
+/// broker tells it so: it must know by itself.
+#[test]
+fn row_19_a_holder_cut_off_from_its_broker_falls_silent_before_another_may_speak() {
+    let relay = Relay::to(RabbitMq::shared().port());
+    let mut stage = Stage::plan(Plan {
+        options: FakeOptions { multiclient: true, ..FakeOptions::default() },
+        connector_broker_url: Some(format!("amqp://guest:guest@127.0.0.1:{}/%2f", relay.port())),
+        // most of it goes into PONGs: the server here asks five times a second
+        network: "flood = { burst = 10, per_second = 8 }",
+        ..Plan::new(Kind::Spread)
+    });
+    stage.add_connector();
+    sleep(Duration::from_secs(3));
+    // they take half a minute to be answered
+    stage.counting.say(60, 1_000);
+    stage.counting.wait_for_answers(8);
+    relay.hold();
+    let took = wait_for_another_to_speak(&stage, 1, 2 * TAKEOVER_WITHIN);
+    eprintln!("another spoke after {took:?}");
+    let report = stage.counting.settle(2 * RECOVERY);
+    eprintln!("{report}");
+    report.assert_kept(TWICE_A_KILL);
+    assert!(took <= TAKEOVER_WITHIN, "{took:?}");
+}
+
 fn row_26(kind: Kind) {
     let stage = Stage::set(kind);
     let report = stage.talk_through(stage.size.kills, |_| {

@@ -2,6 +2,7 @@
 //! deliver what it sees once more, as a broker may.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub enum Deed {
 /// A running observer.
 pub struct Observer {
     seen: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
+    shed: Arc<AtomicU64>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -42,27 +44,28 @@ impl Observer {
 
     pub fn start(world: &World, deed: Deed) -> Self {
         let runtime = runtime();
-        let seen = Arc::new(Mutex::new(BTreeMap::new()));
+        let (seen, shed) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicU64::new(0)));
         let broker = runtime.block_on(connect(
             world.kind(),
             world.broker_url(),
             world.prefix(),
             &world.path("data/pubbot.sock"),
         ));
-        let patterns = vec![Pattern::parse("chat.#").unwrap()];
+        let patterns = ["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec();
         let queue = broker.topology().worker("observer", patterns);
         let mut events = runtime.block_on(broker.consume(queue, PREFETCH)).unwrap();
         runtime.spawn({
-            let seen = seen.clone();
+            let (seen, shed) = (seen.clone(), shed.clone());
             async move {
                 while let Some(event) = events.next().await {
+                    shed.fetch_add(shed_by(&event), Ordering::SeqCst);
                     note(&seen, &event.body);
                     act(&broker, deed, &event).await;
                     event.acknowledge();
                 }
             }
         });
-        Observer { seen, _runtime: runtime }
+        Observer { seen, shed, _runtime: runtime }
     }
 
     /// Panics when a session's numbers have a gap. The first that it saw of a session is the first that counts.
@@ -76,10 +79,22 @@ impl Observer {
         }
     }
 
+    /// How many events a connector has told that it did not keep.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::SeqCst)
+    }
+
     /// How many sessions it saw.
     pub fn sessions(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
+}
+
+/// What an event tells of those that were not kept.
+fn shed_by(event: &bus::Delivery) -> u64 {
+    let body = serde_json::from_slice::<Value>(&event.body).unwrap_or_default();
+    let counts = body["shed"].as_object().filter(|_| event.key.starts_with("gap."));
+    counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
 }
 
 fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
