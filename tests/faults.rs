@@ -8,6 +8,7 @@ mod bad_worker;
 mod broker;
 mod clock;
 mod connector;
+mod disk;
 mod input;
 mod network;
 mod observer;

@@ -61,9 +61,10 @@ impl World {
     pub fn configure(&self, network: &str, more: &str) {
         let (data, url, prefix, port) =
             (self.folder.path().join("data"), &self.broker_url, &self.prefix, self.irc_port);
+        let flood = if network.contains("flood") { "" } else { "flood = \"off\"" };
         let text = format!(
             "data_dir = {data:?}\n[broker]\nurl = {url:?}\nprefix = {prefix:?}\n\
-             [networks.test]\nurl = \"irc://127.0.0.1:{port}\"\nnick = \"pubbot\"\nflood = \"off\"\n{network}\n{more}\n"
+             [networks.test]\nurl = \"irc://127.0.0.1:{port}\"\nnick = \"pubbot\"\n{flood}\n{network}\n{more}\n"
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -174,7 +175,12 @@ pub fn pubbot(arguments: &[&str]) -> Program {
 pub fn pubbot_with(arguments: &[&str], environment: &[(&str, &str)]) -> Program {
     let mutant = test_environment(MUTANT);
     let environment = [&[(MUTANT, &*mutant)], environment].concat();
-    Program::start(env!("CARGO_BIN_EXE_pubbot"), arguments, &environment)
+    Program::start(pubbot_executable(), arguments, &environment)
+}
+
+/// The built executable.
+pub fn pubbot_executable() -> &'static str {
+    env!("CARGO_BIN_EXE_pubbot")
 }
 
 /// A switch of the tests' own; empty when it is not set.

@@ -4,6 +4,8 @@
 mod echo;
 mod failure;
 mod machine;
+mod outage;
+mod soak;
 mod topics;
 mod triggers;
 
@@ -44,6 +46,15 @@ enum What {
     ///
     /// At 10 to 10,000 patterns, and on one pattern that was made to be slow. Takes some seconds.
     Topics(topics::Options),
+    /// Random faults under load: what is lost, what is said twice, how long it is silent
+    ///
+    /// A private RabbitMQ, a connector and its standby, three workers, and an IRC server that counts. Every few seconds
+    /// one of them is killed, told to stop, stopped, cut off or left on a half-open connection.
+    Soak(soak::Options),
+    /// A long outage of the broker, and takeovers by a standby
+    ///
+    /// How long it takes until what was said meanwhile is in the broker and answered; and until a standby speaks.
+    Outage(outage::Options),
     #[command(hide = true)]
     RawEcho(raw::Options),
     #[command(hide = true)]
@@ -75,6 +86,8 @@ fn run(what: What) -> Result<()> {
             Ok(())
         }
         What::Topics(options) => topics::run(&options),
+        What::Soak(options) => soak::run(&options),
+        What::Outage(options) => outage::run(&options),
         What::RawEcho(options) => raw::run(&options),
         What::Relay(options) => relay::run(options),
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::mutants::{self, Mutant};
+
 /// A lock that is ours, for as long as the broker is known to know that. Dropped, it is given back.
 ///
 /// Whoever does what only one may do asks [`Lock::holds`] just before. The answer is no before the broker could give
@@ -42,6 +44,9 @@ impl Lock {
     /// Waits until it is lost for good: somebody else may have it, and only a new [`Broker::lock`](crate::Broker::lock)
     /// gets it back.
     pub async fn lost(&self) {
+        if mutants::is(Mutant::NoFence) {
+            std::future::pending().await
+        }
         self.lease.lost.cancelled().await;
     }
 
@@ -95,6 +100,9 @@ impl Lease {
 
     /// As [`Lock::holds`].
     pub fn holds(&self) -> bool {
+        if mutants::is(Mutant::NoFence) {
+            return true;
+        }
         let until = self.until.load(Ordering::Acquire);
         !self.lost.is_cancelled() && (until == u64::MAX || boot_time().as_millis() < u128::from(until))
     }

@@ -2,7 +2,9 @@
 //! deliver what it sees once more, as a broker may.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus::{Address, Broker, Message};
 use protocol::{Pattern, Reply};
@@ -14,19 +16,23 @@ use crate::world::World;
 /// How many events are unsettled at a time.
 const PREFETCH: u16 = 500;
 
+/// After which a reply has been said.
+const SAID_BY_THEN: Duration = Duration::from_millis(500);
+
 /// What it does with an event beside counting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     Count,
     /// Puts the same event into the work queue once more.
     DeliverAgain,
-    /// Answers `!twice …`, with the same reply two times.
+    /// Answers `!twice …`, with the same reply three times: twice at once, and when these have been said.
     AnswerTwice,
 }
 
 /// A running observer.
 pub struct Observer {
     seen: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
+    shed: Arc<AtomicU64>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -38,27 +44,28 @@ impl Observer {
 
     pub fn start(world: &World, deed: Deed) -> Self {
         let runtime = runtime();
-        let seen = Arc::new(Mutex::new(BTreeMap::new()));
+        let (seen, shed) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicU64::new(0)));
         let broker = runtime.block_on(connect(
             world.kind(),
             world.broker_url(),
             world.prefix(),
             &world.path("data/pubbot.sock"),
         ));
-        let patterns = vec![Pattern::parse("chat.#").unwrap()];
+        let patterns = ["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec();
         let queue = broker.topology().worker("observer", patterns);
         let mut events = runtime.block_on(broker.consume(queue, PREFETCH)).unwrap();
         runtime.spawn({
-            let seen = seen.clone();
+            let (seen, shed) = (seen.clone(), shed.clone());
             async move {
                 while let Some(event) = events.next().await {
+                    shed.fetch_add(shed_by(&event), Ordering::SeqCst);
                     note(&seen, &event.body);
-                    act(&*broker, deed, &event).await;
+                    act(&broker, deed, &event).await;
                     event.acknowledge();
                 }
             }
         });
-        Observer { seen, _runtime: runtime }
+        Observer { seen, shed, _runtime: runtime }
     }
 
     /// Panics when a session's numbers have a gap. The first that it saw of a session is the first that counts.
@@ -72,10 +79,22 @@ impl Observer {
         }
     }
 
+    /// How many events a connector has told that it did not keep.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::SeqCst)
+    }
+
     /// How many sessions it saw.
     pub fn sessions(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
+}
+
+/// What an event tells of those that were not kept.
+fn shed_by(event: &bus::Delivery) -> u64 {
+    let body = serde_json::from_slice::<Value>(&event.body).unwrap_or_default();
+    let counts = body["shed"].as_object().filter(|_| event.key.starts_with("gap."));
+    counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
 }
 
 fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
@@ -85,18 +104,25 @@ fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
     }
 }
 
-async fn act(broker: &dyn Broker, deed: Deed, event: &bus::Delivery) {
-    let messages = match deed {
-        Deed::Count => Vec::new(),
+async fn act(broker: &Arc<dyn Broker>, deed: Deed, event: &bus::Delivery) {
+    match deed {
+        Deed::Count => {}
         Deed::DeliverAgain => {
             let queue = broker.topology().worker("main", Vec::new()).name;
             let (properties, body) = (event.properties.clone(), event.body.clone());
-            vec![Message { to: Address::Queue(queue), mandatory: true, properties, body }]
+            let again = Message { to: Address::Queue(queue), mandatory: true, properties, body };
+            broker.publish(again).await.await.unwrap();
         }
-        Deed::AnswerTwice => answer(event).into_iter().flat_map(|message| [message.clone(), message]).collect(),
-    };
-    for message in messages {
-        broker.publish(message).await.await.unwrap();
+        Deed::AnswerTwice => {
+            let Some(answer) = answer(event) else { return };
+            broker.publish(answer.clone()).await.await.unwrap();
+            broker.publish(answer.clone()).await.await.unwrap();
+            let broker = broker.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SAID_BY_THEN).await;
+                broker.publish(answer).await.await.unwrap();
+            });
+        }
     }
 }
 

@@ -39,12 +39,15 @@ pub struct Plan {
     pub connector_broker_url: Option<String>,
     /// By which the connector reaches the IRC server, if another.
     pub irc_port: Option<u16>,
+    /// More of the network's configuration.
+    pub network: &'static str,
 }
 
 impl Plan {
     pub fn new(kind: Kind) -> Self {
         let options = FakeOptions::default();
-        Plan { kind, workers: 2, options, broker_url: None, connector_broker_url: None, irc_port: None }
+        let (broker_url, connector_broker_url, irc_port, network) = Default::default();
+        Plan { kind, workers: 2, options, broker_url, connector_broker_url, irc_port, network }
     }
 }
 
@@ -66,6 +69,7 @@ impl Stage {
             Some(url) => World::with_broker(&fresh_prefix(), plan.kind, port, &CHANNELS, url),
             None => World::new(plan.kind, port, &CHANNELS),
         };
+        world.configure(&format!("channels = {CHANNELS:?}\n{}", plan.network), "");
         let mut stage = Stage { connectors: Vec::new(), workers: Vec::new(), counting, world, size: size() };
         if plan.kind == Kind::Spread {
             stage.workers = (0..plan.workers).map(|_| stage.world.service(&["worker"], &[])).collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bus::mutants::{self, Mutant};
 use bus::{DeadLetter, Delay, Delivery, Error, Message, Past};
 use futures_util::FutureExt;
 
@@ -43,6 +44,10 @@ impl Runner {
     }
 
     async fn settle(self: Arc<Self>, mut work: Box<Work>) {
+        if mutants::is(Mutant::EarlyAcknowledgement) {
+            let confirms = std::mem::take(&mut work.confirms).into_iter().map(|(_, confirm)| confirm);
+            self.main.spawn(futures_util::future::join_all(confirms));
+        }
         for (handler, confirm) in std::mem::take(&mut work.confirms) {
             if let Err(why) = confirm.await {
                 work.failures.push((handler, why.into()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus::{Broker, Lease};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::PROTO;
@@ -131,7 +131,9 @@ async fn answers_for(broker: &dyn Broker, network: &str, long: Duration) {
     let mut since = Instant::now();
     while since.elapsed() < long {
         sleep(ASK_EVERY).await;
-        if broker.depth(&queue).await.is_err() {
+        // a broker that is away is waited for: an answer that comes late is none
+        let answer = timeout(ASK_EVERY, broker.depth(&queue)).await;
+        if !matches!(answer, Ok(Ok(_))) {
             since = Instant::now();
         }
     }

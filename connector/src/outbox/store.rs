@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bus::mutants::{self, Mutant};
 use bus::{Cursor, Journal, JournalSettings, Refused};
 use protocol::{Ambient, ChatKind, Event, Gap, RoutingKey, Timestamp, event_id};
 use tokio::sync::Notify;
@@ -80,6 +81,7 @@ pub(super) struct Waiting {
 
 impl Store {
     pub fn open(proto: &str, network: &str, ambient: Arc<dyn Ambient>, settings: Option<JournalSettings>) -> Self {
+        let settings = settings.filter(|_| !mutants::is(Mutant::NoJournal));
         let (state, news, room) = (Mutex::default(), Notify::new(), Notify::new());
         let store =
             Store { proto: proto.to_owned(), network: network.to_owned(), ambient, settings, state, news, room };

@@ -143,6 +143,11 @@ impl Counting {
         usize::try_from(self.shared.ledger().next_number()).unwrap_or(usize::MAX)
     }
 
+    /// The connection that answered last.
+    pub fn last_speaker(&self) -> Option<usize> {
+        self.shared.ledger().last_speaker()
+    }
+
     /// How many lines were answered so far.
     pub fn answered(&self) -> usize {
         self.shared.ledger().answered()

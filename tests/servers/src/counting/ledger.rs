@@ -18,6 +18,7 @@ pub(super) struct Ledger {
     strange_count: usize,
     longest_pong: Duration,
     last_answer: Option<Instant>,
+    last_speaker: Option<usize>,
     longest_silence: Duration,
 }
 
@@ -55,6 +56,7 @@ impl Ledger {
             strange_count: 0,
             longest_pong: Duration::ZERO,
             last_answer: None,
+            last_speaker: None,
             longest_silence: Duration::ZERO,
         }
     }
@@ -102,6 +104,7 @@ impl Ledger {
             Some(asked) if channels[asked.channel] == target => {
                 self.answered += usize::from(asked.answers.is_empty());
                 asked.answers.push((line.connection, line.at));
+                self.last_speaker = Some(line.connection);
                 let before = self.last_answer.replace(line.at).unwrap_or(line.at);
                 self.longest_silence = self.longest_silence.max(line.at.saturating_duration_since(before));
             }
@@ -122,6 +125,10 @@ impl Ledger {
             heard.proved = heard.proved.max(lines);
             self.longest_pong = self.longest_pong.max(at.saturating_duration_since(asked));
         }
+    }
+
+    pub fn last_speaker(&self) -> Option<usize> {
+        self.last_speaker
     }
 
     pub fn answered(&self) -> usize {
