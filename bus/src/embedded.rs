@@ -8,6 +8,7 @@ mod state;
 mod timer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct Shared {
     idle: Notify,
     /// Something is due, or ends; the timer looks again.
     timer: Arc<Notify>,
+    /// Something is due, and there may be no timer.
+    is_due: AtomicBool,
     /// What time it is. In memory nobody knows.
     ambient: Option<Arc<dyn Ambient>>,
     /// Messages count as accepted only when the disk has them.
@@ -76,7 +79,9 @@ impl Embedded {
 
     fn with(topology: Topology, ambient: Option<Arc<dyn Ambient>>, power: bool) -> Self {
         let (state, idle, timer) = (Mutex::default(), Notify::new(), Arc::default());
-        Embedded { topology, shared: Arc::new(Shared { state, idle, timer, ambient, power }) }
+        // asked for the first time, the timer finds out by itself
+        let is_due = AtomicBool::new(true);
+        Embedded { topology, shared: Arc::new(Shared { state, idle, timer, is_due, ambient, power }) }
     }
 
     /// Waits until every work and reply queue is empty and everything delivered is settled. Dead letters, what waits to
@@ -201,6 +206,9 @@ impl Shared {
             state.prepare(|| self.now_ms());
             let result = change(&mut state, &mut loose);
             state.write_down();
+            if state.next_due().is_some() {
+                self.is_due.store(true, Ordering::Relaxed);
+            }
             (result, state.outstanding() == 0)
         };
         if idle {
