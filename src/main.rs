@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod logs;
 mod nearest;
+mod notify;
 mod roles;
 mod runtime;
 mod signals;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::{broker, signals};
+use crate::{broker, notify, signals};
 
 /// How long the roles may take to end once they were told to stop: as long as a worker for what it has begun. With the
 /// broker's 5 s for goodbye that makes 30 s.
@@ -42,9 +42,11 @@ impl Roles {
     /// The first failure.
     pub async fn run(mut self) -> Result<(), Failure> {
         let stop = self.stop.clone();
+        notify::ready();
         tokio::select! {
+            biased;
+            () = stop.cancelled() => notify::stopping(),
             () = self.end() => return self.result,
-            () = stop.cancelled() => {}
         }
         if tokio::time::timeout(STOP_WITHIN, self.end()).await.is_err() {
             tracing::warn!("not everything has stopped within {} s", STOP_WITHIN.as_secs());

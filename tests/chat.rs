@@ -8,7 +8,7 @@ on_both!(
     it_answers_commands_triggers_and_private_messages,
     a_channel_with_a_dot_and_one_with_a_key_are_joined_and_answered,
     a_long_line_is_split_at_words_and_arrives_whole,
-    a_taken_nick_gets_an_alternative,
+    a_taken_nick_is_waited_for,
     it_comes_back_when_the_irc_server_does,
     events_of_the_channel_are_published_under_their_keys,
 );
@@ -76,16 +76,30 @@ fn a_long_line_is_split_at_words_and_arrives_whole(kind: Kind) {
     assert_eq!(heard, format!("{text} {text}"));
 }
 
-fn a_taken_nick_gets_an_alternative(kind: Kind) {
+fn a_taken_nick_is_waited_for(kind: Kind) {
     let ircd = Ngircd::start();
     let squatter = IrcUser::connect(ircd.port(), "pubbot");
     squatter.join("#room");
     let world = World::new(kind, ircd.port(), &["#room"]);
-    let _bot = world.bot(1);
-    let joined = squatter.hears(|line| line.contains(" JOIN ") && !line.starts_with(":pubbot!"));
-    let nick = joined[1..].split('!').next().unwrap().to_owned();
-    squatter.say("#room", "!ping");
-    assert_eq!(squatter.hears_from(&nick, "#room"), "pubbot: pong!");
+    let bot = world.bot(1);
+    match kind {
+        // nobody else can be this bot: it goes by another nick until then
+        Kind::Up => {
+            let joined = squatter.hears(|line| line.contains(" JOIN ") && !line.starts_with(":pubbot!"));
+            let nick = joined[1..].split('!').next().unwrap().to_owned();
+            squatter.say("#room", "!ping");
+            assert_eq!(squatter.hears_from(&nick, "#room"), "pubbot: pong!");
+        }
+        // it could be another connector, so this one stays outside
+        Kind::Spread => drop(bot[0].wait_for_stderr("is in no channel and says nothing")),
+    }
+    let alice = IrcUser::connect(ircd.port(), "alice");
+    alice.join("#room");
+    drop(squatter);
+    // there already under another nick, or only now
+    alice.hears(|line| line.ends_with(" NICK :pubbot") || line.starts_with(":pubbot!") && line.contains(" JOIN "));
+    alice.say("#room", "!ping");
+    assert_eq!(alice.hears_from("pubbot", "#room"), "alice: pong!");
 }
 
 fn it_comes_back_when_the_irc_server_does(kind: Kind) {

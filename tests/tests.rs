@@ -11,5 +11,6 @@ mod faults;
 mod groups;
 mod late;
 mod queues;
+mod service;
 mod tidy;
 mod world;

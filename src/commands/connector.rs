@@ -2,9 +2,11 @@
 //! and speaker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::{Broker, System};
 use clap::Args;
+use connector::irc::Network;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Keeping, Options};
@@ -37,16 +39,16 @@ impl Connector {
         }
         logs::start(options, environment, logs::Default::Role)?;
         runtime::block_on(roles::over_rabbitmq(&config, &url, "connector", |roles, broker, stop| {
-            start(roles, &config, broker, stop);
+            start(roles, &config, broker, Duration::ZERO, stop);
         }))
     }
 }
 
-/// Starts a connector for each network.
-pub fn start(roles: &mut Roles, config: &Config, broker: &Arc<dyn Broker>, stop: &CancellationToken) {
+/// Starts a connector for each network. Once stopped, each goes on for `linger` with what is at hand.
+pub fn start(roles: &mut Roles, config: &Config, broker: &Arc<dyn Broker>, linger: Duration, stop: &CancellationToken) {
     for network in &config.networks {
         roles.start(connector::irc::run(
-            network.clone(),
+            Network { linger, ..network.clone() },
             broker.clone(),
             Arc::new(System),
             config.journal(&network.name),

@@ -6,11 +6,13 @@ mod lock;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::socket::Listener;
 use bus::{Broker, Embedded};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use worker::RunError;
 
 use self::lock::Lock;
 use super::connector;
@@ -31,6 +33,11 @@ While it runs, `pubbot say`, `publish` and `tail` reach it from another shell th
 
 /// How often handlers get new threads when they have blocked too many: a plugin that hangs should not end the bot at once.
 const NEW_THREADS: u32 = 3;
+
+/// How long speakers go on with what is at hand once the worker has stopped.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long they wait for a worker that has not stopped.
+const HUSH_AFTER: Duration = Duration::from_secs(10);
 
 /// Run the whole bot in one process; without a network, chat at the terminal
 #[derive(Args, Debug)]
@@ -97,15 +104,36 @@ async fn run_on(
     // before anybody can say anything, so that no line comes too early
     let worker = bot::worker(config).new_threads(NEW_THREADS).attach(broker.clone()).await?;
     let mut roles = Roles::new(stop.clone());
-    connector::start(&mut roles, config, broker, &stop);
-    roles.start(worker.work(stop.clone()));
+    let hush = CancellationToken::new();
+    connector::start(&mut roles, config, broker, LINGER, &hush);
+    roles.start(before(worker.work(stop.clone()), stop.clone(), hush.clone()));
     if config.networks.is_empty() {
-        console::start(&mut roles, broker, embedded.clone(), &stop).await?;
+        console::start(&mut roles, broker, embedded.clone(), &stop, &hush).await?;
     }
     if embedded.is_some() {
         roles.start(serve(config, broker, &stop).await?);
     }
     roles.run().await
+}
+
+/// Works until stopped; then, when the last handlers have answered or after a while, tells the speakers to hush: so what
+/// was asked before the stop is still answered.
+async fn before(
+    working: impl Future<Output = Result<(), RunError>>,
+    stop: CancellationToken,
+    hush: CancellationToken,
+) -> Result<(), RunError> {
+    let _hush_at_the_end = hush.clone().drop_guard();
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(HUSH_AFTER).await;
+        hush.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = working => ended,
+        () = too_long => Ok(()),
+    }
 }
 
 /// Lets other shells reach the embedded broker, through a socket in the data folder.

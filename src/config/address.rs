@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use connector::Secret;
-use connector::irc::Channel;
+use connector::irc::{Answers, Channel};
 use protocol::check_destination;
 
 /// The usual port with TLS (RFC 7194).
@@ -63,7 +63,7 @@ fn named(name: &str, key: Option<Secret>) -> Result<Channel, String> {
     let name = percent_decoded(name)?;
     let name = if is_channel(&name) { name } else { format!("#{name}") };
     check_destination(&name).map_err(|why| why.to_string())?;
-    Ok(Channel { name, key })
+    Ok(Channel { name, key, answers: Answers::All })
 }
 
 /// Begins as a channel does (RFC 2812, section 1.3).

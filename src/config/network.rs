@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use connector::irc::{Channel, Flood, Network, UNPROVED};
+use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Network, UNPROVED};
 use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
@@ -14,7 +14,7 @@ use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "url",
     "nick",
     "user",
@@ -26,6 +26,7 @@ pub const KEYS: [&str; 11] = [
     "unproved",
     "answers_expire",
     "notices_expire",
+    "answers_window",
 ];
 
 /// The console's name: no IRC network can have it.
@@ -74,6 +75,7 @@ fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
         flood: flood(&mut section),
         unproved: unproved(&mut section),
         expiry: expiry(&mut section),
+        answers_window: answers_window(&mut section),
         ..at(name, &Address { host: String::new(), port: 0, tls: true })
     };
     section.finish();
@@ -97,6 +99,7 @@ fn at(name: &str, address: &Address) -> Network {
         flood: Flood::default(),
         unproved: UNPROVED,
         expiry: Expiry::default(),
+        answers_window: ANSWERS_WINDOW,
         linger: Duration::ZERO,
     }
 }
@@ -182,7 +185,7 @@ fn channel(section: &mut Section<'_>, what: &str, node: Node) -> Option<Channel>
     match node.value {
         Value::Text(value) => {
             let name = checked_channel(section, what, Found { value, origin })?;
-            Some(Channel { name, key: None })
+            Some(Channel { name, key: None, answers: Answers::All })
         }
         Value::Table(table) => keyed_channel(&origin, Section::new(what.to_owned(), table, section.reading())),
         other => section.wrong(what, &origin, "a channel's name, or { name = \"#…\", key = \"…\" }", &other),
@@ -196,8 +199,17 @@ fn keyed_channel(origin: &Origin, mut section: Section<'_>) -> Option<Channel> {
         section.complain(origin, format!("{what}: expected a channel's name in quotes"));
     }
     let name = name.and_then(|name| checked_channel(&mut section, &what, name));
+    let answers = section.parsed("answers", answers).unwrap_or_default();
     section.finish();
-    Some(Channel { name: name?, key })
+    Some(Channel { name: name?, key, answers })
+}
+
+fn answers(word: &str) -> Result<Answers, String> {
+    match word {
+        "all" => Ok(Answers::All),
+        "best" => Ok(Answers::Best),
+        word => Err(format!("{word:?} is not known; expected \"all\" or \"best\"")),
+    }
 }
 
 fn checked_channel(section: &mut Section<'_>, what: &str, Found { value, origin }: Found<String>) -> Option<String> {
@@ -229,6 +241,15 @@ fn expiry(section: &mut Section<'_>) -> Expiry {
         answers: section.parsed("answers_expire", duration).unwrap_or(usual.answers),
         notices: section.parsed("notices_expire", duration).unwrap_or(usual.notices),
     }
+}
+
+/// From a moment to what people still take for an answer.
+fn answers_window(section: &mut Section<'_>) -> Duration {
+    let read = |text: &str| match humantime::parse_duration(text) {
+        Ok(window) if (Duration::from_millis(1)..=Duration::from_secs(10)).contains(&window) => Ok(window),
+        _ => Err(format!("{text:?} can't be: write how long, from \"1ms\" to \"10s\"")),
+    };
+    section.parsed("answers_window", read).unwrap_or(ANSWERS_WINDOW)
 }
 
 /// A length of time as people write it.

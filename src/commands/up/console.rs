@@ -14,22 +14,24 @@ use crate::roles::Roles;
 /// Who says what is typed.
 const USER: &str = "you";
 
-/// Starts to read and to print. When the input has ended and everything is answered, all stops.
+/// Starts to read, until `stop`, and to print, until `hush`. When the input has ended and everything is answered, all
+/// stops.
 pub async fn start(
     roles: &mut Roles,
     broker: &Arc<dyn Broker>,
     embedded: Option<Embedded>,
     stop: &CancellationToken,
+    hush: &CancellationToken,
 ) -> Result<(), Failure> {
     let (input, output) = console::open(broker.clone(), Arc::new(System), USER).await?;
     if io::stdin().is_terminal() {
         greet();
     }
-    let (printing, reading) = (stop.clone(), stop.clone());
+    let (stopping, hush, reading) = (stop.clone(), hush.clone(), stop.clone());
     roles.start(async move {
-        let printed = output.print(tokio::io::stdout(), printing.clone()).await;
+        let printed = output.print(tokio::io::stdout(), hush).await;
         // nobody reads the answers any more
-        printing.cancel();
+        stopping.cancel();
         unless_closed(printed)
     });
     roles.start(async move { reading.run_until_cancelled(read(input, embedded, &reading)).await.unwrap_or(Ok(())) });
