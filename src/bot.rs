@@ -23,7 +23,7 @@ pub fn protocol_of(network: &str) -> &'static str {
 pub fn worker(config: &Config) -> Worker {
     let names = config.networks.iter().map(|network| network.name.as_str()).chain([CONSOLE]);
     let networks = names.map(|name| (name.to_owned(), protocol_of(name).to_owned()));
-    Worker::new(&config.group).networks(networks).plugins(plugins(config))
+    Worker::new(&config.group).ordered(config.ordered).networks(networks).plugins(plugins(config))
 }
 
 /// The plugins that are enabled.

@@ -49,6 +49,8 @@ pub struct Config {
     pub routes: BTreeMap<String, Vec<Target>>,
     /// The worker's group.
     pub group: String,
+    /// The group keeps the order of each channel, however many workers it has.
+    pub ordered: bool,
     /// The plugins to run; `None`: all.
     pub plugins: Option<Vec<String>>,
     /// The file that was read, if any.
@@ -144,9 +146,20 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     }
     names.extend(networks.iter().map(|network| network.name.clone()));
     let routes = routes(section.section("routes"), &names);
-    let (group, plugins) = worker(section.section("worker"));
+    let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();
-    Config { data_dir: data_dir.into(), durability, broker, prefix, networks, routes, group, plugins, file: None }
+    Config {
+        data_dir: data_dir.into(),
+        durability,
+        broker,
+        prefix,
+        networks,
+        routes,
+        group,
+        ordered,
+        plugins,
+        file: None,
+    }
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
@@ -209,8 +222,9 @@ fn target(section: &mut Section<'_>, what: &str, found: &Found<String>, networks
     target.map_err(|why| section.complain(&found.origin, format!("{what}: {why}"))).ok()
 }
 
-fn worker(mut section: Section<'_>) -> (String, Option<Vec<String>>) {
+fn worker(mut section: Section<'_>) -> (String, bool, Option<Vec<String>>) {
     let group = section.parsed("group", group).unwrap_or_else(|| DEFAULT_GROUP.to_owned());
+    let ordered = section.flag("ordered").unwrap_or_default();
     let what = section.path("plugins");
     let list = section.list("plugins");
     let names = list.map(|list| list.value.into_iter().filter_map(|node| section.as_text(&what, node)).collect());
@@ -218,7 +232,7 @@ fn worker(mut section: Section<'_>) -> (String, Option<Vec<String>>) {
         names.into_iter().filter_map(|name| plugin(&mut section, &what, name)).collect()
     });
     section.finish();
-    (group, plugins)
+    (group, ordered, plugins)
 }
 
 /// A worker group's name.

@@ -41,6 +41,8 @@ pub struct Past<'a> {
     pub attempts: u32,
     /// When somebody took it from the dead letters to have it tried again.
     pub retried: Option<Timestamp>,
+    /// The queue that it was moved from, or tried again for.
+    pub queue: Option<&'a str>,
 }
 
 impl<'a> Past<'a> {
@@ -52,6 +54,7 @@ impl<'a> Past<'a> {
             handler: properties.word(HANDLER),
             attempts: attempts(delivery),
             retried: properties.number(RETRIED).map(Timestamp::from_millis),
+            queue: properties.word(QUEUE),
         }
     }
 }
@@ -126,9 +129,13 @@ impl Message {
         message
     }
 
-    /// The delivery's message for another queue, as it is. The delivery is to be acknowledged once this is confirmed.
+    /// The delivery's message for another queue, as it is, with the queue that it came from. The delivery is to be
+    /// acknowledged once this is confirmed.
     pub fn moved(delivery: &Delivery, queue: &str) -> Self {
-        moved(delivery, Address::Queue(queue.to_owned()))
+        let mut message = moved(delivery, Address::Queue(queue.to_owned()));
+        let from = Some(&*delivery.queue).filter(|from| !from.is_empty());
+        set(&mut message.properties.headers, QUEUE, from);
+        message
     }
 
     /// A dead letter on its way back to the queue where it gave up, to be tried as if for the first time; `None` when
@@ -209,7 +216,8 @@ mod tests {
     #[test]
     fn a_retry_keeps_key_and_properties_and_names_its_handler() {
         let first = delivered(Message::retry(&event(), "work", "g/p/h", 1, Delay::OneSecond));
-        assert_eq!(Past::of(&first), Past { key: "a.b", handler: Some("g/p/h"), attempts: 1, retried: None });
+        let expected = Past { key: "a.b", handler: Some("g/p/h"), attempts: 1, retried: None, queue: Some("work") };
+        assert_eq!(Past::of(&first), expected);
         assert_eq!(first.properties.message_id.as_deref(), Some("1"));
         assert_eq!(first.properties.word("traceparent"), Some("00-1"));
         assert!(first.properties.headers.keys().all(|name| !name.starts_with("x-")), "{first:?}");
@@ -232,7 +240,7 @@ mod tests {
         let again = Message::again(&dead, now).unwrap();
         assert_eq!(again.to, Address::Queue("work".into()));
         let again = delivered(again);
-        let expected = Past { key: "a.b", handler: Some("g/p/h"), attempts: 0, retried: Some(now) };
+        let expected = Past { key: "a.b", handler: Some("g/p/h"), attempts: 0, retried: Some(now), queue: None };
         assert_eq!(Past::of(&again), expected);
         assert_eq!((again.properties.word("error"), again.properties.word("queue")), (None, None));
     }
@@ -257,6 +265,13 @@ mod tests {
         retried.properties.headers.extend(headers.map(|(name, value)| (name.to_owned(), value.into())));
         let letter = DeadLetter::read(&retried);
         assert_eq!((letter.error, letter.queue.as_deref()), (None, Some("work")));
+    }
+
+    #[test]
+    fn what_is_moved_tells_where_it_was() {
+        let event = event().from_queue("work.3".into());
+        let moved = delivered(Message::moved(&event, "suspects")).from_queue("suspects".into());
+        assert_eq!((Past::of(&moved).queue, Past::of(&moved).key), (Some("work.3"), "a.b"));
     }
 
     #[test]

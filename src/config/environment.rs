@@ -12,12 +12,13 @@ use crate::nearest::nearest;
 const PREFIX: &str = "PUBBOT_";
 
 /// Variables that set a key, and the key.
-const KEYS: [(&str, &[&str]); 6] = [
+const KEYS: [(&str, &[&str]); 7] = [
     ("PUBBOT_DATA_DIR", &["data_dir"]),
     ("PUBBOT_DURABILITY", &["durability"]),
     ("PUBBOT_BROKER_URL", &["broker", "url"]),
     ("PUBBOT_BROKER_PREFIX", &["broker", "prefix"]),
     ("PUBBOT_WORKER_GROUP", &["worker", "group"]),
+    ("PUBBOT_WORKER_ORDERED", &["worker", "ordered"]),
     ("PUBBOT_WORKER_PLUGINS", &["worker", "plugins"]),
 ];
 /// Variables that others read.

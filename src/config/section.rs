@@ -73,6 +73,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Takes a yes or no. Outside the file it is a text.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.take(key)?;
+        let what = self.path(key);
+        match (&node.value, &node.origin) {
+            (Value::Flag(flag), _) => Some(*flag),
+            (Value::Text(text), Origin::Variable(_) | Origin::Flag(_)) if text == "true" => Some(true),
+            (Value::Text(text), Origin::Variable(_) | Origin::Flag(_)) if text == "false" => Some(false),
+            (other, origin) => self.wrong(&what, origin, "true or false", other),
+        }
+    }
+
     /// Takes a list. Outside the file it may be written with commas.
     pub fn list(&mut self, key: &'static str) -> Option<Found<Vec<Node>>> {
         let node = self.take(key)?;

@@ -120,6 +120,7 @@ fn a_wrong_value_is_told_with_its_place() {
     complains("[routes]\nnews = ['#a']", "2:9", &["network/#channel"]);
     complains("[routes]\n'a/b' = ['console/#console']", "2:1", &["no route's name"]);
     complains("[worker]\ngroup = 'a.b'", "2:9", &["worker group's name"]);
+    complains("[worker]\nordered = 'yes'", "2:11", &["worker.ordered: expected true or false, found text"]);
     complains("[worker]\nplugins = ['pong']", "2:12", &["no plugin \"pong\": did you mean \"ping\"?", "plugins: help"]);
     complains("durability = 'disk'", "1:14", &["durability: \"disk\" is none", "\"process\"", "\"power\""]);
     complains("durability = true", "1:14", &["durability: expected text in quotes, found true or false"]);

@@ -33,7 +33,7 @@ pub enum Value {
     Text(String),
     Whole(i64),
     Fraction(f64),
-    Flag,
+    Flag(bool),
     Moment,
     List(Vec<Node>),
     Table(Table),
@@ -55,7 +55,7 @@ impl Value {
         match self {
             Value::Text(_) => "text",
             Value::Whole(_) | Value::Fraction(_) => "a number",
-            Value::Flag => "true or false",
+            Value::Flag(_) => "true or false",
             Value::Moment => "a date",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
@@ -101,7 +101,7 @@ fn node_of(value: Spanned<DeValue<'_>>, origin: Option<&Origin>) -> Node {
             Value::Whole(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
         }
         DeValue::Float(number) => Value::Fraction(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Boolean(_) => Value::Flag,
+        DeValue::Boolean(flag) => Value::Flag(flag),
         DeValue::Datetime(_) => Value::Moment,
         DeValue::Array(list) => Value::List(list.into_iter().map(|item| node_of(item, origin)).collect()),
         DeValue::Table(table) => Value::Table(table_of(table, origin)),

@@ -59,6 +59,8 @@ pub(crate) struct Runner {
     /// The group's queue, where what is tried again comes from.
     pub(crate) queue: String,
     suspects: String,
+    /// What was delivered so often before is tried alone. When a partition goes to another worker, that counts, too.
+    suspicious: u32,
     ambient: Arc<dyn Ambient>,
     matcher: Matcher,
     by_name: HashMap<String, usize>,
@@ -114,6 +116,7 @@ impl Runner {
         Ok(Runner {
             queue: topology.worker(&worker.group, Vec::new()).name,
             suspects: topology.suspect(&worker.group).name,
+            suspicious: SUSPICIOUS + u32::from(worker.ordered),
             broker,
             networks: worker.networks,
             by_name: handlers.iter().enumerate().map(|(index, handler)| (handler.name.clone(), index)).collect(),
@@ -135,6 +138,16 @@ impl Runner {
     /// What the group's queue is bound to.
     pub(crate) fn patterns(&self) -> Vec<Pattern> {
         self.matcher.patterns()
+    }
+
+    /// The queue that a delivery goes back to when it is to be tried again: where it came from, or what it was moved from
+    /// to be tried alone.
+    pub(crate) fn home<'a>(&'a self, delivery: &'a Delivery) -> &'a str {
+        match &*delivery.queue {
+            "" => &self.queue,
+            queue if queue == self.suspects => Past::of(delivery).queue.unwrap_or(&self.queue),
+            queue => queue,
+        }
     }
 
     /// How many handlers there are.
@@ -194,7 +207,7 @@ impl Runner {
     async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found) {
         if suspect.attempts >= DEATHS {
             let why = format!("it killed its worker {DEATHS} times");
-            let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, &self.queue, why) };
+            let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, self.home(&suspect), why) };
             tracing::error!(
                 key = letter.key,
                 message_id = suspect.properties.message_id,
@@ -233,7 +246,8 @@ impl Runner {
             None => None,
             Some(Ok(handler)) => Some(handler),
             Some(Err(name)) => {
-                let letter = DeadLetter::new(&delivery, &self.queue, format!("there is no handler {name} any more"));
+                let letter =
+                    DeadLetter::new(&delivery, self.home(&delivery), format!("there is no handler {name} any more"));
                 tracing::warn!(key = past.key, why = letter.error, "an event is set aside with the dead letters");
                 return self.bury(delivery, letter);
             }
@@ -255,7 +269,7 @@ impl Runner {
         if hits.is_empty() {
             return delivery.acknowledge();
         }
-        if delivery.attempts >= SUSPICIOUS && !alone {
+        if delivery.attempts >= self.suspicious && !alone {
             return self.suspect(delivery);
         }
         let lane = self.lane(&event.key, chat.as_ref());
@@ -278,7 +292,7 @@ impl Runner {
     fn set_aside(self: &Arc<Self>, delivery: Delivery, why: &str) {
         let count = self.counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::warn!(key = &*delivery.key, why, count, "a malformed event is set aside with the dead letters");
-        let letter = DeadLetter::new(&delivery, &self.queue, why);
+        let letter = DeadLetter::new(&delivery, self.home(&delivery), why);
         self.bury(delivery, letter);
     }
 

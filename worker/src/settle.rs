@@ -97,7 +97,7 @@ impl Runner {
                 count,
                 "a handler failed: it is tried again in {wait:?}"
             );
-            match self.send(Message::retry(delivery, &self.queue, name, attempts, after)).await {
+            match self.send(Message::retry(delivery, self.home(delivery), name, attempts, after)).await {
                 Err(refused) if is_refusal(&refused) => why = format!("{why}; and it can't be tried again: {refused}"),
                 sent => return sent,
             }
@@ -112,7 +112,7 @@ impl Runner {
             "a handler failed for good: its event is set aside with the dead letters"
         );
         let handler = Some(name.clone());
-        let letter = DeadLetter { attempts, handler, ..DeadLetter::new(delivery, &self.queue, why) };
+        let letter = DeadLetter { attempts, handler, ..DeadLetter::new(delivery, self.home(delivery), why) };
         self.send(Message::dead(self.broker.topology(), delivery, &letter)).await
     }
 

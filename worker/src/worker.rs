@@ -20,6 +20,8 @@ pub const DEFAULT_COMMAND_PREFIX: &str = "!";
 
 /// Events that a worker holds unsettled at most: enough to keep it busy, few enough to be shared among workers.
 const PREFETCH: u16 = 256;
+/// The same for each of the 16 partitions of an ordered group, of which four workers have four each.
+const ORDERED_PREFETCH: u16 = PREFETCH / 4;
 /// Suspects are tried one by one.
 const ONE_SUSPECT: u16 = 1;
 /// How long a suspect that waits may take to come before other events do.
@@ -33,6 +35,7 @@ pub struct Worker {
     pub(crate) prefix: String,
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) threads: Threads,
+    pub(crate) ordered: bool,
 }
 
 /// On which threads handlers run.
@@ -55,6 +58,7 @@ impl Worker {
             prefix: DEFAULT_COMMAND_PREFIX.to_owned(),
             ambient: Arc::new(System),
             threads: Threads::Own { replacements: 0 },
+            ordered: false,
         }
     }
 
@@ -83,6 +87,14 @@ impl Worker {
     #[must_use]
     pub fn command_prefix(self, prefix: &str) -> Self {
         Worker { prefix: prefix.to_owned(), ..self }
+    }
+
+    /// Whether the order of each channel is kept across all workers of the group. All of them must agree. Over RabbitMQ,
+    /// a channel's events go to one worker at a time then; one worker alone always keeps the order. What a handler
+    /// failed on and is tried again comes when it comes.
+    #[must_use]
+    pub fn ordered(self, ordered: bool) -> Self {
+        Worker { ordered, ..self }
     }
 
     /// The clock by which events are too old; the system's unless set.
@@ -127,11 +139,15 @@ impl Worker {
             Threads::Own { replacements } => Executor::own(replacements)?,
         };
         let group = self.group.clone();
+        let ordered = self.ordered;
         let runner = Arc::new(Runner::build(self, broker.clone(), executor)?);
         let topology = broker.topology();
         try_join_all(Delay::ALL.map(|delay| broker.declare(topology.retry(delay)))).await?;
         let suspects = Suspects::consume(&*broker, topology.suspect(&group)).await?;
-        let events = broker.consume(topology.worker(&group, runner.patterns()), PREFETCH).await?;
+        let events = match ordered {
+            true => broker.consume_ordered(&group, runner.patterns(), ORDERED_PREFETCH).await?,
+            false => broker.consume(topology.worker(&group, runner.patterns()), PREFETCH).await?,
+        };
         tracing::info!(group, handlers = runner.handlers(), "the worker is ready");
         Ok(Attached { group, runner, events, suspects })
     }
