@@ -5,6 +5,7 @@ mod disk;
 mod queue;
 mod record;
 mod state;
+mod tail;
 mod timer;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use self::disk::Disk;
 use self::queue::Attached;
 use self::state::State;
+use self::tail::Tail;
 use crate::{
     Address, Broker, Confirm, Consumer, Delivery, Durability, Error, Lease, Lock, Message, Queue, Topology, consumer,
 };
@@ -43,6 +45,8 @@ struct Shared {
     is_due: AtomicBool,
     /// What time it is. In memory nobody knows.
     ambient: Option<Arc<dyn Ambient>>,
+    /// What changes is written there; `None`: everything is in memory only.
+    tail: Option<Arc<Tail>>,
     /// Messages count as accepted only when the disk has them.
     power: bool,
 }
@@ -50,7 +54,7 @@ struct Shared {
 impl Embedded {
     /// An empty broker in memory. It does not say when messages were published.
     pub fn new(topology: Topology) -> Self {
-        Self::with(topology, None, false)
+        Self::with(topology, None, None, false)
     }
 
     /// The broker whose queues are in this folder; it is made, if it is not there. What was accepted before comes again
@@ -72,16 +76,16 @@ impl Embedded {
         if messages > 0 {
             tracing::info!(folder = %folder.display(), messages, "messages of an earlier run are in their queues again");
         }
-        let broker = Self::with(topology, Some(ambient), durability == Durability::Power);
+        let broker = Self::with(topology, Some(ambient), Some(disk.tail()), durability == Durability::Power);
         broker.shared.lock().recover(disk, found, &broker.shared, broker.shared.now_ms());
         Ok(broker)
     }
 
-    fn with(topology: Topology, ambient: Option<Arc<dyn Ambient>>, power: bool) -> Self {
+    fn with(topology: Topology, ambient: Option<Arc<dyn Ambient>>, tail: Option<Arc<Tail>>, power: bool) -> Self {
         let (state, idle, timer) = (Mutex::default(), Notify::new(), Arc::default());
         // asked for the first time, the timer finds out by itself
         let is_due = AtomicBool::new(true);
-        Embedded { topology, shared: Arc::new(Shared { state, idle, timer, is_due, ambient, power }) }
+        Embedded { topology, shared: Arc::new(Shared { state, idle, timer, is_due, ambient, tail, power }) }
     }
 
     /// Waits until every work and reply queue is empty and everything delivered is settled. Dead letters, what waits to
@@ -197,25 +201,46 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state under the lock, and writes down what has changed. What came loose is dropped after it, since
-    /// dropping a delivery settles it.
+    /// Changes the state under the lock. When it returns, what has changed is with the operating system.
     fn change<T>(&self, change: impl FnOnce(&mut State, &mut Loose) -> T) -> T {
+        self.change_and(Tail::flush, change)
+    }
+
+    /// The same; while somebody else writes just now, he writes for us, too.
+    fn change_without_waiting<T>(&self, change: impl FnOnce(&mut State, &mut Loose) -> T) -> T {
+        self.change_and(Tail::flush_if_free, change)
+    }
+
+    /// What came loose is dropped after the lock, since dropping a delivery settles it.
+    fn change_and<T>(&self, flush: impl FnOnce(&Tail), change: impl FnOnce(&mut State, &mut Loose) -> T) -> T {
         let mut loose = Loose::default();
         let (result, idle) = {
             let mut state = self.lock();
             state.prepare(|| self.now_ms());
             let result = change(&mut state, &mut loose);
-            state.write_down();
+            state.put_down();
             if state.next_due().is_some() {
                 self.is_due.store(true, Ordering::Relaxed);
             }
             (result, state.outstanding() == 0)
         };
+        if let Some(tail) = &self.tail {
+            flush(tail);
+            self.note_failure(tail);
+        }
         if idle {
             self.idle.notify_waiters();
         }
         drop(loose);
         result
+    }
+
+    fn note_failure(&self, tail: &Tail) {
+        let Some(why) = tail.failure() else { return };
+        if let Some(disk) = &mut self.lock().disk {
+            disk.fail(&why);
+        }
+        self.is_due.store(true, Ordering::Relaxed);
     }
 
     fn now(&self) -> Option<Timestamp> {
@@ -229,7 +254,7 @@ impl Shared {
 
     /// Resolves when everything that was accepted is on the disk; `None`: that is not asked for.
     fn safe(&self) -> Option<tokio::sync::oneshot::Receiver<Result<(), Error>>> {
-        if self.power { self.lock().disk.as_ref().and_then(Disk::safe) } else { None }
+        self.tail.as_ref().filter(|_| self.power).and_then(|tail| tail.safe())
     }
 }
 

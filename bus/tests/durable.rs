@@ -316,7 +316,7 @@ async fn damaged_files_cost_what_is_damaged_and_the_broker_opens() {
     let folder = tempdir().unwrap();
     let broker = open(folder.path());
     broker.declare(worker()).await.unwrap();
-    publish_all(&broker, "a.b", 0..20_000).await;
+    publish_all(&broker, "a.b", 0..30_000).await;
     drop(broker);
     let logs = logs(folder.path());
     assert!(logs.len() >= 3, "{logs:?}");
@@ -337,8 +337,8 @@ async fn damaged_files_cost_what_is_damaged_and_the_broker_opens() {
         seen.push(number(&delivery));
         delivery.acknowledge();
     }
-    assert!(seen.is_sorted() && seen.first() == Some(&0) && seen.last() == Some(&19_998), "{:?}", seen.last());
-    assert!((19_990..20_000).contains(&seen.len()), "{}", seen.len());
+    assert!(seen.is_sorted() && seen.first() == Some(&0) && seen.last() == Some(&29_998), "{:?}", seen.last());
+    assert!((29_980..30_000).contains(&seen.len()), "{}", seen.len());
     let damaged = folder.path().read_dir().unwrap();
     let damaged = damaged.filter(|it| it.as_ref().unwrap().path().extension().is_some_and(|e| e == "damaged")).count();
     assert_eq!(damaged, 2);

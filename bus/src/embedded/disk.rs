@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Ambient;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::queue::{Held, Home, Stored};
 use super::record::{self, Put, Step};
+use super::tail::Tail;
 use crate::journal::{Durability, Log};
 use crate::{Error, Queue};
 
@@ -25,6 +25,8 @@ const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 const GARBAGE_BYTES: u64 = 4 * 1024 * 1024;
 /// One record, when messages are written anew: 512 KiB.
 const BATCH_BYTES: usize = 512 * 1024;
+/// What a record takes on disk besides its steps, or more.
+const RECORD_OVERHEAD: u64 = 16;
 /// The pause before a disk that could not be written is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,18 +35,31 @@ const MESSAGE_OVERHEAD: usize = 250;
 
 /// The broker's log.
 pub(super) struct Disk {
-    log: Log,
+    tail: Arc<Tail>,
     /// The steps of the present change.
     steps: Vec<u8>,
+    /// The newest file, and about how many bytes it has; `None` before the first change.
+    file: Option<File>,
+    /// In some file nothing lives any more.
+    has_dead_file: bool,
     /// The messages that live in each file.
     alive: BTreeMap<u64, Alive>,
     alive_bytes: u64,
+    /// What all the files have; rather more than less.
+    bytes: u64,
     failing: Option<Failing>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Alive {
     messages: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct File {
+    number: u64,
+    /// With what is put down and not yet written; rather more than less.
     bytes: u64,
 }
 
@@ -73,7 +88,8 @@ impl Disk {
     pub fn open(folder: &Path, durability: Durability, ambient: Arc<dyn Ambient>) -> Result<(Self, Found), Error> {
         let unusable = |why: String| Error::Folder { folder: folder.display().to_string(), why };
         let (mut found, mut unreadable) = (Found::default(), 0_u64);
-        let opened = Log::open(folder, SEGMENT_BYTES, durability, ambient, |segment, record| {
+        // we begin every file ourselves, with the queues that there are
+        let opened = Log::open(folder, u64::MAX, durability, ambient, |segment, record| {
             for step in record::steps(record) {
                 match step {
                     Ok(step) => found.take(step, segment),
@@ -87,11 +103,25 @@ impl Disk {
         if unreadable > 0 {
             tracing::error!(folder = %folder.display(), records = unreadable, "records of the queues can't be understood");
         }
-        let mut disk = Disk { log, steps: Vec::new(), alive: BTreeMap::new(), alive_bytes: 0, failing: None };
+        let mut disk = Disk {
+            tail: Arc::new(Tail::new(log)),
+            steps: Vec::new(),
+            file: None,
+            has_dead_file: false,
+            alive: BTreeMap::new(),
+            alive_bytes: 0,
+            bytes: 0,
+            failing: None,
+        };
         for (_, home) in found.messages.values_mut() {
             disk.born(*home);
         }
         Ok((disk, found))
+    }
+
+    /// Where changes go that are put down.
+    pub fn tail(&self) -> Arc<Tail> {
+        self.tail.clone()
     }
 
     /// A message is in this queue.
@@ -109,7 +139,7 @@ impl Disk {
             body: &stored.body,
         };
         record::put(&mut self.steps, &message);
-        let segment = self.log.segments().back().map_or(0, |segment| segment.number());
+        let segment = self.file.map_or(0, |file| file.number);
         stored.home = Home { segment, bytes: (self.steps.len() - before) as u64 };
         self.born(stored.home);
     }
@@ -155,12 +185,13 @@ impl Disk {
             alive.messages = alive.messages.saturating_sub(1);
             alive.bytes = alive.bytes.saturating_sub(home.bytes);
             self.alive_bytes = self.alive_bytes.saturating_sub(home.bytes);
+            self.has_dead_file |= alive.messages == 0 && self.file.is_none_or(|file| file.number != home.segment);
         }
     }
 
     /// A change is about to begin, and needs a file to go to.
     pub fn needs_a_file(&self) -> bool {
-        self.failing.is_none() && self.log.is_full()
+        self.failing.is_none() && self.file.is_none_or(|file| file.bytes >= SEGMENT_BYTES)
     }
 
     /// Begins a new file, which says again what queues there are: older files may go.
@@ -171,47 +202,65 @@ impl Disk {
     }
 
     fn try_begin_file(&mut self, catalogue: &[u8]) -> io::Result<()> {
-        self.log.begin_segment()?;
-        if catalogue.is_empty() { Ok(()) } else { self.log.append(|buffer| buffer.extend_from_slice(catalogue)) }
+        let mut log = self.tail.log();
+        log.begin_segment()?;
+        if !catalogue.is_empty() {
+            log.append(|buffer| buffer.extend_from_slice(catalogue))?;
+        }
+        let number = log.segments().back().map_or(0, |segment| segment.number());
+        self.file = Some(File { number, bytes: catalogue.len() as u64 });
+        self.bytes = log.bytes();
+        // what lived in the last one may be gone already
+        self.has_dead_file = true;
+        Ok(())
     }
 
-    /// The change is over: writes it down. What can't be written is in memory only.
+    /// The change is over: puts it down to be written. What can't be written is in memory only.
     pub fn commit(&mut self) {
+        if let Some(why) = self.tail.failure() {
+            self.fail(&why);
+        }
         match &mut self.failing {
-            None => {
-                if let Err(why) = self.append() {
-                    self.fail(&why);
-                }
-            }
+            None => self.put_down(),
             Some(failing) if !self.steps.is_empty() => {
                 failing.changes += 1;
                 self.steps.clear();
             }
             Some(_) => {}
         }
-        self.remove_dead();
-    }
-
-    fn append(&mut self) -> io::Result<()> {
-        if self.steps.is_empty() {
-            return Ok(());
+        if std::mem::take(&mut self.has_dead_file) {
+            self.remove_dead();
         }
-        let steps = std::mem::take(&mut self.steps);
-        let appended = self.log.append(|buffer| buffer.extend_from_slice(&steps));
-        self.steps = steps;
-        self.steps.clear();
-        self.steps.shrink_to(BATCH_BYTES);
-        appended
     }
 
-    fn fail(&mut self, why: &io::Error) {
+    fn put_down(&mut self) {
+        if self.steps.is_empty() {
+            return;
+        }
+        if let Some(file) = &mut self.file {
+            file.bytes += self.steps.len() as u64 + RECORD_OVERHEAD;
+        }
+        self.bytes += self.steps.len() as u64 + RECORD_OVERHEAD;
+        self.tail.put_down(&mut self.steps);
+    }
+
+    /// Writes what has gathered, at once.
+    fn append(&mut self) -> io::Result<()> {
+        self.put_down();
+        drop(self.tail.log());
+        self.tail.failure().map_or(Ok(()), Err)
+    }
+
+    /// The disk can't be written.
+    pub fn fail(&mut self, why: &io::Error) {
         self.steps.clear();
+        self.tail.forget();
         let try_again = Instant::now() + TRY_AGAIN_AFTER;
         match &mut self.failing {
             Some(failing) => failing.try_again = try_again,
             None => {
-                let folder = self.log.folder().display();
-                tracing::error!(%folder, %why, "the queues can't be written to the disk: messages are in memory only");
+                let folder = self.tail.log().folder().display().to_string();
+                tracing::error!(folder, %why, "the queues can't be written to the disk: messages are in memory only");
                 self.failing = Some(Failing { try_again, changes: 1 });
             }
         }
@@ -224,34 +273,34 @@ impl Disk {
 
     /// Removes the oldest files as long as no message lives in them.
     fn remove_dead(&mut self) {
-        while self.log.segments().len() > 1 {
-            let Some(oldest) = self.log.segments().front().map(|segment| segment.number()) else { return };
-            let dead = self.alive.get(&oldest).is_none_or(|alive| alive.messages == 0);
-            if !dead || !self.remove_oldest(oldest) {
+        let mut log = self.tail.log();
+        while log.segments().len() > 1 {
+            let Some(oldest) = log.segments().front().map(|segment| segment.number()) else { return };
+            if self.alive.get(&oldest).is_some_and(|alive| alive.messages > 0) {
                 return;
             }
+            log.remove_oldest();
+            if log.segments().front().is_some_and(|segment| segment.number() == oldest) {
+                return;
+            }
+            if let Some(alive) = self.alive.remove(&oldest) {
+                self.alive_bytes = self.alive_bytes.saturating_sub(alive.bytes);
+            }
+            self.bytes = log.bytes();
         }
-    }
-
-    fn remove_oldest(&mut self, number: u64) -> bool {
-        self.log.remove_oldest();
-        let removed = self.log.segments().front().is_none_or(|segment| segment.number() != number);
-        if removed && let Some(alive) = self.alive.remove(&number) {
-            self.alive_bytes = self.alive_bytes.saturating_sub(alive.bytes);
-        }
-        removed
     }
 
     /// Too much is dead: all that lives in the files up to this one is to be written anew.
     pub fn to_be_compacted(&self) -> Option<u64> {
         let limit = GARBAGE_BYTES.max(self.alive_bytes);
-        let mut garbage = self.log.bytes().saturating_sub(self.alive_bytes);
+        let mut garbage = self.bytes.saturating_sub(self.alive_bytes);
         if garbage <= limit || self.failing.is_some() {
             return None;
         }
+        let log = self.tail.log();
         let mut up_to = None;
-        let but_the_newest = self.log.segments().len().saturating_sub(1);
-        for segment in self.log.segments().iter().take(but_the_newest) {
+        let but_the_newest = log.segments().len().saturating_sub(1);
+        for segment in log.segments().iter().take(but_the_newest) {
             let alive = self.alive.get(&segment.number()).copied().unwrap_or_default();
             garbage = garbage.saturating_sub(segment.bytes.saturating_sub(alive.bytes));
             up_to = Some(segment.number());
@@ -274,19 +323,19 @@ impl Disk {
     pub fn try_again(&mut self, queues: &mut HashMap<u64, Held>) {
         let Some(failing) = &self.failing else { return };
         let changes = failing.changes;
-        let last_before = self.log.segments().back().map_or(0, |segment| segment.number());
+        let last_before = self.tail.log().segments().back().map_or(0, |segment| segment.number());
         self.steps.clear();
         let rewritten = self.try_begin_file(&catalogue(queues.values())).and_then(|()| self.rewrite(u64::MAX, queues));
         match rewritten {
             Ok(()) => {
                 self.failing = None;
                 self.remove_dead();
-                let folder = self.log.folder().display();
-                tracing::warn!(%folder, changes, "the disk can be written again; so many changes were in memory only");
+                let folder = self.tail.log().folder().display().to_string();
+                tracing::warn!(folder, changes, "the disk can be written again; so many changes were in memory only");
             }
             Err(why) => {
                 // half of everything helps nobody, and takes room; the old files still hold what they held
-                self.log.remove_newer_than(last_before);
+                self.tail.log().remove_newer_than(last_before);
                 self.fail(&why);
             }
         }
@@ -332,16 +381,11 @@ impl Disk {
         if self.steps.len() >= BATCH_BYTES {
             self.append()?;
         }
-        if self.log.is_full() {
+        if self.file.is_none_or(|file| file.bytes >= SEGMENT_BYTES) {
             self.append()?;
             self.try_begin_file(catalogue)?;
         }
         Ok(())
-    }
-
-    /// Resolves when all that was written down is as safe as was asked for; `None`: it is already.
-    pub fn safe(&self) -> Option<oneshot::Receiver<Result<(), Error>>> {
-        if self.failing.is_some() { None } else { self.log.safe() }
     }
 }
 

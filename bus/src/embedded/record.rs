@@ -1,10 +1,11 @@
 //! What the embedded broker writes down: a record is what one change did, as a sequence of steps. Numbers are written in
 //! as few bytes as they need (LEB128), texts with their length before them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::Pattern;
+use protocol::{Pattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::argument_name;
@@ -17,6 +18,10 @@ const DELIVERED: u8 = 4;
 const RETURNED: u8 = 5;
 const QUEUE: u8 = 6;
 const REMOVED: u8 = 7;
+
+/// Bits of a message's properties, beside those of its texts.
+const HAS_TIME: u8 = 1 << 6;
+const HAS_HEADERS: u8 = 1 << 7;
 
 /// A step, as it is read.
 #[derive(Debug, PartialEq)]
@@ -68,9 +73,31 @@ pub(super) fn put(buffer: &mut Vec<u8>, message: &Message<'_>) {
     number(buffer, message.attempts.into());
     number(buffer, u64::try_from(message.moment).unwrap_or(0));
     text(buffer, message.key.as_bytes());
-    // properties can always be written as JSON
-    text(buffer, &serde_json::to_vec(message.properties).unwrap_or_default());
+    properties(buffer, message.properties);
     text(buffer, message.body);
+}
+
+/// Which of them are there, in the bits of one byte; those in their order; the headers as JSON, if there are any.
+fn properties(buffer: &mut Vec<u8>, properties: &Properties) {
+    let words = words(properties);
+    let present = words.iter().enumerate().filter(|(_, word)| word.is_some()).map(|(bit, _)| 1_u8 << bit).sum::<u8>();
+    let at = properties.published_at.map(Timestamp::millis);
+    let flags = [(at.is_some(), HAS_TIME), (!properties.headers.is_empty(), HAS_HEADERS)];
+    buffer.push(flags.into_iter().filter(|(is, _)| *is).fold(present, |byte, (_, flag)| byte | flag));
+    words.into_iter().flatten().for_each(|word| text(buffer, word.as_bytes()));
+    if let Some(at) = at {
+        buffer.extend_from_slice(&at.to_le_bytes());
+    }
+    if !properties.headers.is_empty() {
+        // texts, numbers and flags can always be written as JSON
+        text(buffer, &serde_json::to_vec(&properties.headers).unwrap_or_default());
+    }
+}
+
+/// The texts among the properties, in the order in which they are written.
+fn words(properties: &Properties) -> [Option<&str>; 5] {
+    let Properties { message_id, kind, correlation_id, reply_to, app_id, .. } = properties;
+    [message_id, kind, correlation_id, reply_to, app_id].map(Option::as_deref)
 }
 
 pub(super) fn done(buffer: &mut Vec<u8>, position: u64) {
@@ -175,7 +202,7 @@ impl<'a> Reader<'a> {
                 attempts: u32::try_from(self.number()?).ok()?,
                 moment: i64::try_from(self.number()?).ok()?,
                 key: self.word()?.into(),
-                properties: serde_json::from_slice(self.text()?).ok()?,
+                properties: self.properties()?,
                 body: Bytes::copy_from_slice(self.text()?),
             })),
             DONE => Step::Done(self.number()?),
@@ -189,6 +216,32 @@ impl<'a> Reader<'a> {
             REMOVED => Step::Removed(self.word()?.to_owned()),
             _ => return None,
         })
+    }
+
+    fn properties(&mut self) -> Option<Properties> {
+        let present = self.byte()?;
+        let mut words = [const { None }; 5];
+        for (bit, word) in words.iter_mut().enumerate() {
+            if present & (1 << bit) != 0 {
+                *word = Some(self.word()?.to_owned());
+            }
+        }
+        let [message_id, kind, correlation_id, reply_to, app_id] = words;
+        let published_at = match present & HAS_TIME {
+            0 => None,
+            _ => Some(Timestamp::from_millis(i64::from_le_bytes(self.bytes()?))),
+        };
+        let headers = match present & HAS_HEADERS {
+            0 => BTreeMap::new(),
+            _ => serde_json::from_slice(self.text()?).ok()?,
+        };
+        Some(Properties { message_id, kind, correlation_id, reply_to, app_id, published_at, headers })
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*bytes)
     }
 
     fn byte(&mut self) -> Option<u8> {

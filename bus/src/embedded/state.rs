@@ -37,7 +37,7 @@ struct Settlement {
 impl Settle for Settlement {
     fn settle(&self, tag: u64, outcome: Outcome) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.change(|state, loose| state.settle(self.queue, tag, outcome, loose));
+            shared.change_without_waiting(|state, loose| state.settle(self.queue, tag, outcome, loose));
         }
     }
 }
@@ -167,12 +167,16 @@ impl State {
         let key: Arc<str> = destination.into();
         let mut properties = message.properties;
         properties.published_at = properties.published_at.or(now);
+        let mut rest = queues.len();
         for id in queues {
             let position = self.number();
+            rest -= 1;
+            // the last queue takes it as it is
+            let properties = if rest == 0 { std::mem::take(&mut properties) } else { properties.clone() };
             let stored = Stored {
                 position,
                 key: key.clone(),
-                properties: properties.clone(),
+                properties,
                 body: message.body.clone(),
                 attempts: 0,
                 moment: 0,
@@ -373,15 +377,14 @@ impl State {
         }
         if disk.needs_a_file() {
             self.remove_unused(now_ms());
-            if let Some(disk) = &mut self.disk {
-                disk.begin_file(self.queues.values());
-                disk.commit();
-            }
+            let Some(disk) = &mut self.disk else { return };
+            disk.begin_file(self.queues.values());
+            disk.commit();
         }
     }
 
-    /// What has changed is written down, in one piece.
-    pub fn write_down(&mut self) {
+    /// What has changed is put down to be written, in one piece.
+    pub fn put_down(&mut self) {
         let Some(disk) = &mut self.disk else { return };
         disk.commit();
         if let Some(up_to) = disk.to_be_compacted() {
