@@ -16,8 +16,10 @@ const TAKEOVER_WITHIN: Duration = Duration::from_secs(25);
 /// After which the server takes a silent client for dead, in two steps.
 const SILENCE: Duration = Duration::from_secs(5);
 
-fn row_03(kind: Kind) {
-    let stage = Stage::set(kind);
+fn row_03(kind: Kind, capabilities: &[&str]) {
+    let capabilities = capabilities.iter().map(ToString::to_string).collect();
+    let options = FakeOptions { capabilities, ..FakeOptions::default() };
+    let stage = Stage::plan(Plan { options, ..Plan::new(kind) });
     let observer = (kind == Kind::Spread).then(|| Observer::watch(&stage.world));
     let kills = stage.size.hard_kills;
     let report = stage.talk_through(kills, |_| stage.connector().kill());
@@ -31,12 +33,23 @@ fn row_03(kind: Kind) {
 
 #[test]
 fn row_03_a_killed_connector_loses_nothing_it_has_read_and_says_at_most_4_lines_twice() {
-    row_03(Kind::Spread);
+    row_03(Kind::Spread, &[]);
+}
+
+/// The same where the server proves that it took a line by sending it back, or by an answer with its label.
+#[test]
+fn row_03_a_killed_connector_loses_nothing_where_the_server_echoes() {
+    row_03(Kind::Spread, &["echo-message", "message-tags"]);
+}
+
+#[test]
+fn row_03_a_killed_connector_loses_nothing_where_the_server_knows_labels() {
+    row_03(Kind::Spread, &["labeled-response", "batch", "message-tags", "echo-message"]);
 }
 
 #[test]
 fn row_03_a_killed_up_loses_nothing_it_has_read_and_says_at_most_4_lines_twice() {
-    row_03(Kind::Up);
+    row_03(Kind::Up, &[]);
 }
 
 /// What a connector has read and its broker has not taken is on disk.

@@ -16,6 +16,9 @@ const AWAY: Duration = Duration::from_secs(2);
 /// How long a role that is told to stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often a victim is looked for.
+const TRIES: usize = 20;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -127,8 +130,13 @@ impl Chaos {
         Chaos { dice: Dice(seed), lasting: Vec::new() }
     }
 
-    /// Lets a random fault happen to somebody who is well; none when its victim isn't.
+    /// Lets a random fault happen to somebody who is well.
     pub(super) fn strike(&mut self, cast: &mut Cast) -> Option<(Kind, String)> {
+        (0..TRIES).find_map(|_| self.try_to_strike(cast))
+    }
+
+    /// None when its victim isn't well, or is the only connector that is.
+    fn try_to_strike(&mut self, cast: &mut Cast) -> Option<(Kind, String)> {
         let kind = Kind::ALL[self.dice.below(Kind::ALL.len())];
         let worker = self.dice.below(cast.workers.len());
         let speaker = cast.speaker().unwrap_or(0);
@@ -138,7 +146,8 @@ impl Chaos {
             Kind::KillBroker => Who::Broker,
             _ => Who::Connector(speaker),
         };
-        if self.lasting.iter().any(|fault| fault.who == who) {
+        let is_connector = |who| matches!(who, Who::Connector(_));
+        if self.lasting.iter().any(|fault| fault.who == who || (is_connector(fault.who) && is_connector(who))) {
             return None;
         }
         let name = match who {
