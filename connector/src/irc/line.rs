@@ -75,6 +75,11 @@ impl Line {
         }
     }
 
+    /// A CTCP message that nobody answers; `text` has its frame.
+    pub fn ctcp(target: &str, text: &str) -> Self {
+        Line::new("NOTICE", &[target], Some(&[text]))
+    }
+
     /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`. `identity` is the
     /// length of `nick!user@host`.
     pub fn room(kind: ReplyKind, target: &str, identity: usize) -> usize {

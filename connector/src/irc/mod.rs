@@ -14,6 +14,7 @@ mod dial;
 mod events;
 mod flood;
 mod framing;
+mod handover;
 mod identity;
 mod isupport;
 mod labels;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, JournalSettings};
-use protocol::Ambient;
+use protocol::{Ambient, event_id};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -42,6 +43,7 @@ use self::backoff::Backoff;
 pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
+use self::handover::Handover;
 use self::loops::Loops;
 pub use self::reach::{Reached, Unreachable, reach};
 use self::session::{Ended, NickFence, Session};
@@ -57,6 +59,8 @@ const PROTO: &str = "irc";
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// How long the last events may take to reach the broker once the connector was stopped.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait until the memory on the broker is read again that could not be read.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How many lines of the session may wait for the speaker.
 const ORDERS: usize = 256;
 
@@ -196,10 +200,11 @@ impl Connector {
         outbox: &mut Outbox,
     ) -> Speaker {
         let leave = self.stop.child_token();
+        let Some(mut handover) = self.take_over(&mut speaker, voice, &grant).await else { return speaker };
         while let Some(socket) = self.dial(dialer, voice).await {
             let fence = self.fence(&grant);
             speaker = {
-                let conversing = self.converse(socket, speaker, outbox, fence, &leave);
+                let conversing = self.converse(socket, speaker, outbox, fence, handover.clone(), &leave);
                 tokio::pin!(conversing);
                 tokio::select! {
                     speaker = &mut conversing => speaker,
@@ -212,16 +217,42 @@ impl Connector {
             if leave.is_cancelled() {
                 break;
             }
-            // the lock may have been lost meanwhile, and got back
-            let Some(now) = self.stop.run_until_cancelled(voice.granted()).await else { break };
-            self.spoke_under = Some(now.number).filter(|number| *number == grant.number);
-            grant = now;
+            // without the lock the network is still heard, if the nick is free: nobody else is there then
+            let now = voice.permission().get();
+            self.spoke_under = now.as_ref().map(|now| now.number).filter(|number| *number == grant.number);
+            if let Some(now) = now.filter(|now| now.number != grant.number) {
+                let Some(taken) = self.take_over(&mut speaker, voice, &now).await else { break };
+                (handover, grant) = (taken, now);
+            }
         }
         if leave.is_cancelled() && !self.stop.is_cancelled() {
             self.spoke_under = None;
             tracing::warn!(network = self.network.name, "another connector speaks on this network now: standing by");
         }
         speaker
+    }
+
+    /// Reads what others have said on this network, before anything is said; `None` when stopped, or when somebody else
+    /// has the lock meanwhile.
+    async fn take_over(&self, speaker: &mut Speaker, voice: &mut Voice, grant: &Grant) -> Option<Handover> {
+        let ours = event_id(&*self.ambient);
+        let taking_over = async {
+            loop {
+                match speaker.take_over(ours, grant.number).await {
+                    Ok(theirs) => return Handover::new(ours, theirs, grant),
+                    Err(why) => {
+                        tracing::warn!(network = self.network.name, %why, "what was said can't be read; trying again")
+                    }
+                }
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            () = voice.taken() => None,
+            handover = taking_over => Some(handover),
+        }
     }
 
     /// Whether the nick must keep us silent if it is not our own. Not so where nobody else can have the lock, and while
@@ -281,13 +312,14 @@ impl Connector {
         speaker: Speaker,
         outbox: &mut Outbox,
         fence: NickFence,
+        handover: Handover,
         leave: &CancellationToken,
     ) -> Speaker {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
-        let mut session = Session::new(network, ambient, orders, outbox, fence, loops);
+        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
         let lasted = session.registered_for();
         hang_up.cancel();

@@ -19,6 +19,7 @@ use super::capabilities::Negotiation;
 use super::dial::Reader;
 use super::events::{Events, View};
 use super::framing::Framing;
+use super::handover::Handover;
 use super::labels::{Labelled, Labels};
 use super::line::Line;
 use super::loops::Loops;
@@ -94,6 +95,9 @@ pub(super) struct Session<'a> {
     negotiation: Negotiation,
     labels: Labels,
     fence: NickFence,
+    handover: Handover,
+    /// Whoever speaks now has told us to leave.
+    called: bool,
     /// When the nick is asked for next that we should have.
     regain: Option<Instant>,
     /// The channels were asked for.
@@ -128,6 +132,7 @@ impl<'a> Session<'a> {
         orders: mpsc::Sender<Order>,
         outbox: &'a mut Outbox,
         fence: NickFence,
+        handover: Handover,
         loops: Loops,
     ) -> Self {
         let now = Instant::now();
@@ -145,6 +150,8 @@ impl<'a> Session<'a> {
             negotiation: Negotiation::default(),
             labels: Labels::default(),
             fence,
+            handover,
+            called: false,
             regain: None,
             joined: false,
             allowed: false,
@@ -154,7 +161,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lives until the connection is lost, or until `stop` and a goodbye. `hang_up` says that the speaker gave up.
+    /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls. `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
         let ended = match self.register().await {
             Ok(()) => self.listen(reader, stop, hang_up).await,
@@ -198,6 +205,9 @@ impl<'a> Session<'a> {
         let (stopped, hung_up) = (stop.cancelled(), hang_up.cancelled());
         tokio::pin!(alarm, stopped, hung_up);
         loop {
+            if self.called {
+                stop.cancel();
+            }
             let leaving = matches!(self.phase, Phase::Leaving { .. });
             let outcome = tokio::select! {
                 biased;
@@ -248,6 +258,10 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        if self.handover.is_called(&message) {
+            self.called = true;
+            return Ok(());
+        }
         let labelled = self.labels.see(&message);
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
@@ -417,6 +431,9 @@ impl<'a> Session<'a> {
     /// Asks for the nick that we should have.
     async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
         self.regain = Some(Instant::now() + regain_pause(since));
+        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
+            self.send(call).await?;
+        }
         self.send(Line::nick(&self.network.nick.clone())).await
     }
 

@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Network;
 use super::agenda::{Agenda, Next};
@@ -76,6 +77,16 @@ pub(super) struct Speaker {
 impl Speaker {
     pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
         Speaker { replies, network, permission, read_under: None, loops }
+    }
+
+    /// Reads what was said under other grants, and takes over from whoever wrote that: their secret.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn take_over(&mut self, ourselves: Uuid, grant: u64) -> Result<Option<Uuid>, bus::Error> {
+        let theirs = self.replies.memory.take_over(ourselves).await?;
+        self.read_under = Some(grant);
+        Ok(theirs)
     }
 
     /// Speaks on one connection until the session gives no more orders or hangs up, or a write fails; that is told

@@ -18,6 +18,8 @@ const STANDBY_AFTER: Duration = Duration::from_secs(2);
 const TAKEN_AFTER: Duration = Duration::from_secs(8);
 /// How often the broker is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often a lock that is not certain for the moment is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before a lock is asked for again that could not be asked for.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -58,14 +60,15 @@ impl Voice {
         Voice { standing, _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)) }
     }
 
-    /// Waits until the lock is ours.
+    /// Waits until the lock is certainly ours.
     pub async fn granted(&mut self) -> Grant {
+        let permission = self.permission();
         loop {
-            if let Standing::Granted(grant) = &*self.standing.borrow_and_update() {
-                return grant.clone();
+            if let Some(grant) = permission.get() {
+                return grant;
             }
             // the keeper never ends before us
-            self.standing.changed().await.ok();
+            timeout(LOOK_EVERY, self.standing.changed()).await.ok();
         }
     }
 
