@@ -350,7 +350,8 @@ impl Topology {
         }
     }
 
-    /// What was proved to be said on a network: a stream, which is read from its beginning and not consumed.
+    /// What was proved to be said on a network: a stream, which is read from its beginning and not consumed. On RabbitMQ,
+    /// messages in it that have the header `mark` have no body: whoever reads the stream leaves one at its end.
     pub fn said(&self, proto: &str, network: &str) -> Queue {
         Queue {
             name: format!("{}.said.{proto}.{network}", self.prefix),
