@@ -132,8 +132,18 @@ impl Memory {
         let body = serde_json::to_vec(record).unwrap_or_default();
         let properties =
             Properties { kind: Some("said".to_owned()), app_id: Some(APP_ID.to_owned()), ..Properties::default() };
+        let stream = self.stream.clone();
         let message =
             Message { to: Address::Queue(self.stream.name.clone()), mandatory: true, properties, body: body.into() };
-        Box::pin(async move { broker.publish(message).await.await })
+        Box::pin(async move {
+            match broker.publish(message.clone()).await.await {
+                // somebody has deleted it: what others wrote there is gone, what we say from now on is kept
+                Err(Error::Unroutable(_)) => {
+                    broker.declare(stream).await?;
+                    broker.publish(message).await.await
+                }
+                written => written,
+            }
+        })
     }
 }

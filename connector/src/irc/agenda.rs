@@ -236,9 +236,17 @@ impl Agenda {
     }
 
     /// Makes the choices that are due, and writes each down before anything of it is said.
-    fn decide(&mut self, replies: &mut Replies) {
+    pub fn decide(&mut self, replies: &mut Replies) {
         while self.deciding.is_none() {
             let Some(decision) = self.choices.decide() else { return };
+            // answers may have come while an earlier decision about the same event was written down
+            if replies.memory.choice(decision.chosen.event).is_some() {
+                for answer in decision.best.into_iter().chain(decision.others) {
+                    let chosen = self.choose(answer, replies);
+                    self.answers.chosen.extend(chosen);
+                }
+                continue;
+            }
             let mut writing = replies.memory.choose(decision.chosen.clone());
             // an embedded broker has done it at once
             let written = writing.as_mut().now_or_never();

@@ -91,6 +91,12 @@ impl Line {
         MAX_LINE_BYTES.saturating_sub(around + identity + target.len()).max(MIN_TEXT_BYTES)
     }
 
+    /// What stands behind the first colon, without the line's end: of something said, its text.
+    pub fn text(&self) -> &[u8] {
+        let behind = self.0.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
+        self.0[behind..].strip_suffix(b"\r\n").unwrap_or_default()
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -36,6 +36,7 @@ use std::time::Duration;
 use bus::{Broker, JournalSettings};
 use protocol::{Ambient, event_id};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -59,8 +60,9 @@ const PROTO: &str = "irc";
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// How long the last events may take to reach the broker once the connector was stopped.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// How long to wait until the memory on the broker is read again that could not be read.
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long reading the memory on the broker may keep us from the network: a broker that takes no messages for now must
+/// not keep us from hearing.
+const TAKE_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// How many lines of the session may wait for the speaker.
 const ORDERS: usize = 256;
 
@@ -182,7 +184,8 @@ impl Connector {
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
         }
-        // first of all: another one waits for it
+        speaker.remember().await;
+        // before all else: another one waits for it
         drop(voice);
         if let Err(events) = outbox.close(SETTLE_WITHIN).await {
             tracing::error!(network = self.network.name, events, "stopped before the broker confirmed all events");
@@ -203,11 +206,12 @@ impl Connector {
         let Some(mut handover) = self.take_over(&mut speaker, voice, &grant).await else { return speaker };
         while let Some(socket) = self.dial(dialer, voice).await {
             let fence = self.fence(&grant);
-            speaker = {
+            let spoke;
+            (speaker, spoke) = {
                 let conversing = self.converse(socket, speaker, outbox, fence, handover.clone(), &leave);
                 tokio::pin!(conversing);
                 tokio::select! {
-                    speaker = &mut conversing => speaker,
+                    ended = &mut conversing => ended,
                     () = voice.taken() => {
                         leave.cancel();
                         conversing.await
@@ -219,7 +223,9 @@ impl Connector {
             }
             // without the lock the network is still heard, if the nick is free: nobody else is there then
             let now = voice.permission().get();
-            self.spoke_under = now.as_ref().map(|now| now.number).filter(|number| *number == grant.number);
+            let unbroken = now.as_ref().map(|now| now.number).filter(|number| *number == grant.number);
+            self.spoke_under =
+                if spoke { unbroken } else { self.spoke_under.filter(|number| Some(*number) == unbroken) };
             if let Some(now) = now.filter(|now| now.number != grant.number) {
                 let Some(taken) = self.take_over(&mut speaker, voice, &now).await else { break };
                 (handover, grant) = (taken, now);
@@ -232,27 +238,29 @@ impl Connector {
         speaker
     }
 
-    /// Reads what others have said on this network, before anything is said; `None` when stopped, or when somebody else
-    /// has the lock meanwhile.
+    /// Reads what others have said on this network, before anything is said, if that can be done soon; `None` when
+    /// stopped, or when somebody else has the lock meanwhile.
     async fn take_over(&self, speaker: &mut Speaker, voice: &mut Voice, grant: &Grant) -> Option<Handover> {
         let ours = event_id(&*self.ambient);
-        let taking_over = async {
-            loop {
-                match speaker.take_over(ours, grant.number).await {
-                    Ok(theirs) => return Handover::new(ours, theirs, grant),
-                    Err(why) => {
-                        tracing::warn!(network = self.network.name, %why, "what was said can't be read; trying again")
-                    }
-                }
-                tokio::time::sleep(READ_AGAIN_AFTER).await;
+        let permission = voice.permission();
+        let taken_over = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            () = voice.taken() => return None,
+            taken_over = timeout(TAKE_OVER_WITHIN, speaker.take_over(ours, grant.number)) => taken_over,
+        };
+        let theirs = match taken_over {
+            Ok(Ok(theirs)) => theirs,
+            // the speaker reads it before it speaks; listening can't wait for that
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    network = self.network.name,
+                    "what was said before can't be read yet: listening meanwhile"
+                );
+                None
             }
         };
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => None,
-            () = voice.taken() => None,
-            handover = taking_over => Some(handover),
-        }
+        Some(Handover::new(ours, theirs, permission))
     }
 
     /// Whether the nick must keep us silent if it is not our own. Not so where nobody else can have the lock, and while
@@ -305,7 +313,7 @@ impl Connector {
     }
 
     /// One connection, from its first line to its last, or until `leave`; pauses after it, unless it is to leave. Gives
-    /// the speaker back.
+    /// the speaker back, and tells whether it was allowed to speak.
     async fn converse(
         &mut self,
         socket: Socket,
@@ -314,14 +322,14 @@ impl Connector {
         fence: NickFence,
         handover: Handover,
         leave: &CancellationToken,
-    ) -> Speaker {
+    ) -> (Speaker, bool) {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
-        let lasted = session.registered_for();
+        let (lasted, spoke) = (session.registered_for(), session.was_allowed());
         hang_up.cancel();
         let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
@@ -331,7 +339,7 @@ impl Connector {
             Ended::Stopped => tracing::info!(network = self.network.name, "left"),
             why => self.pause(&why).await,
         }
-        speaker
+        (speaker, spoke)
     }
 
     /// Waits before the next try, or until stopped.

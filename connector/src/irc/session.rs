@@ -180,6 +180,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// It was allowed to be in channels and to speak: under its own nick, or under another while no fence was up.
+    pub fn was_allowed(&self) -> bool {
+        self.joined
+    }
+
     /// How long it was registered; `None` if never.
     pub fn registered_for(&self) -> Option<Duration> {
         match self.phase {
@@ -280,9 +285,11 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
-            Command::PRIVMSG(ref target, _) | Command::NOTICE(ref target, _) if self.is_ours(&message) => {
-                let target = target.clone();
-                self.echoed(&message, target, labelled).await
+            Command::PRIVMSG(ref target, ref text) | Command::NOTICE(ref target, ref text)
+                if self.is_ours(&message) =>
+            {
+                let (target, text) = (target.clone(), text.clone());
+                self.echoed(&message, target, text).await
             }
             _ => {
                 self.hear_ourselves(&message);
@@ -294,13 +301,12 @@ impl<'a> Session<'a> {
     }
 
     /// Something that we said, sent back to us.
-    async fn echoed(&mut self, message: &Message, target: String, labelled: Labelled) -> Result<(), Ended> {
-        if labelled == Labelled::No {
-            if self.negotiation.agreed().means() == Means::Fences {
-                // nobody asked for echoes: another session has said this
-                self.note_shared();
-            }
-            self.order(Order::Proved(Proof::Echo(target))).await?;
+    async fn echoed(&mut self, message: &Message, target: String, text: String) -> Result<(), Ended> {
+        match self.negotiation.agreed().means() {
+            Means::Labels => {}
+            Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
+            // nobody asked for echoes: another session has said this
+            Means::Fences => self.note_shared(),
         }
         if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
             self.view.me.seen(user, host);
@@ -537,7 +543,9 @@ fn regain_pause(since: Instant) -> Duration {
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
 /// too many targets, a bad mask, not in the channel, not identified, silenced, ignored (RFC 2812, section 5.2, and the
 /// numerics of modern servers).
-const REFUSALS: [u16; 14] = [401, 403, 404, 407, 413, 414, 415, 442, 477, 486, 489, 492, 531, 716];
+const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+/// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
+const ERRORS: u16 = 400;
 
 /// The refusal of something that we said, if the message is one.
 fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
@@ -560,7 +568,8 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
         }
         _ => return None,
     };
-    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number));
+    let labelled_error = |number: u16| labelled != Labelled::No && number >= ERRORS;
+    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number) || labelled_error(number));
     is_refusal.then(|| Refusal {
         label: label(labelled),
         target: target.clone(),
