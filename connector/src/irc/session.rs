@@ -281,12 +281,12 @@ impl<'a> Session<'a> {
 
     /// Something that we said, sent back to us.
     async fn echoed(&mut self, message: &Message, target: String, labelled: Labelled) -> Result<(), Ended> {
-        if labelled == Labelled::No {
-            if self.negotiation.agreed().means() == Means::Fences {
-                // nobody asked for echoes: another session has said this
-                self.note_shared();
-            }
-            self.order(Order::Proved(Proof::Echo(target))).await?;
+        match self.negotiation.agreed().means() {
+            Means::Echoes => self.order(Order::Proved(Proof::Echo(target))).await?,
+            // what we say to ourselves is sent to us by every server
+            _ if labelled != Labelled::No || self.view.is_me(&target) => {}
+            // no echo of ours: another session has said this, so it proves nothing
+            Means::Labels | Means::Fences => self.note_shared(),
         }
         if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
             self.view.me.seen(user, host);
@@ -518,9 +518,9 @@ fn regain_pause(since: Instant) -> Duration {
 }
 
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
-/// too many targets, a bad mask, not in the channel, not identified, silenced, ignored (RFC 2812, section 5.2, and the
-/// numerics of modern servers).
-const REFUSALS: [u16; 14] = [401, 403, 404, 407, 413, 414, 415, 442, 477, 486, 489, 492, 531, 716];
+/// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
+/// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
+const REFUSALS: [u16; 17] = [401, 403, 404, 407, 408, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
 
 /// The refusal of something that we said, if the message is one.
 fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
@@ -534,10 +534,12 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
         }
         Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
             let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-            let (code, target) = (parameters.get(1)?, parameters.get(2)?);
+            let code = parameters.get(1)?;
+            // what stands between the code and the text may be missing
+            let target = parameters.get(2).filter(|_| parameters.len() > 3);
             return said.then(|| Refusal {
                 label: label(labelled),
-                target: target.clone(),
+                target: target.cloned(),
                 why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
             });
         }
@@ -546,7 +548,7 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
     let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number));
     is_refusal.then(|| Refusal {
         label: label(labelled),
-        target: target.clone(),
+        target: Some(target.clone()),
         why: format!("{number} {}", parameters.join(" ")),
     })
 }

@@ -385,6 +385,14 @@ impl<'a> Turn<'a> {
 
     /// Gives back what was not proved.
     fn give_back(mut self) {
+        // a proof may have come with the last that was heard
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Proved(proof) => self.proved(&proof),
+                Order::Refused(refusal) => self.refused(&refusal),
+                _ => {}
+            }
+        }
         self.replies.memory.not_written();
         // first of all no more deliveries, lest what is given back comes again at once
         self.unproved = Unproved::default();
