@@ -146,8 +146,10 @@ struct Connector {
     journal: Option<JournalSettings>,
     stop: CancellationToken,
     backoff: Backoff,
-    /// The grant under which a session of ours ended last.
+    /// The grant under which a session of ours ended that might speak, and so had the nick, or was preceded by one.
     spoke_under: Option<u64>,
+    /// The last session was such a one.
+    might_speak: bool,
     loops: Loops,
 }
 
@@ -161,11 +163,13 @@ impl Connector {
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
         let (network, loops) = (Arc::new(network), Loops::default());
-        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, loops }
+        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, might_speak: false, loops }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
         let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
+        let replies = if chooses { replies.to_choose_from() } else { replies };
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
@@ -214,7 +218,9 @@ impl Connector {
             }
             // the lock may have been lost meanwhile, and got back
             let Some(now) = self.stop.run_until_cancelled(voice.granted()).await else { break };
-            self.spoke_under = Some(now.number).filter(|number| *number == grant.number);
+            if std::mem::take(&mut self.might_speak) {
+                self.spoke_under = Some(grant.number);
+            }
             grant = now;
         }
         if leave.is_cancelled() && !self.stop.is_cancelled() {
@@ -290,6 +296,7 @@ impl Connector {
         let mut session = Session::new(network, ambient, orders, outbox, fence, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
         let lasted = session.registered_for();
+        self.might_speak = session.might_speak();
         hang_up.cancel();
         let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {

@@ -24,7 +24,7 @@ use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
-use super::speaker::{FINISH_WITHIN, Order, fence_number};
+use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Order, fence_number, fence_token};
 use crate::outbox::Outbox;
 
 /// How long a registration may take, from the connection to `001`.
@@ -96,8 +96,12 @@ pub(super) struct Session<'a> {
     fence: NickFence,
     /// When the nick is asked for next that we should have.
     regain: Option<Instant>,
+    /// The server welcomed us.
+    was_up: bool,
     /// The channels were asked for.
     joined: bool,
+    /// The server has heard that, so it lets us in because of it.
+    join_is_heard: bool,
     /// The nick allows to speak, which the speaker knows.
     allowed: bool,
     /// Another session shares our nick, which was said.
@@ -146,7 +150,9 @@ impl<'a> Session<'a> {
             labels: Labels::default(),
             fence,
             regain: None,
+            was_up: false,
             joined: false,
+            join_is_heard: false,
             allowed: false,
             shared: false,
             linger: network.linger,
@@ -161,16 +167,22 @@ impl<'a> Session<'a> {
             Err(ended) => ended,
         };
         self.orders = None;
-        if self.registered_for().is_some() || matches!(self.phase, Phase::Leaving { .. }) {
-            self.events.connection(&self.view, "down", Some(&ended));
-        }
-        match (self.phase, ended) {
+        let ended = match (self.phase, ended) {
             (Phase::Leaving { .. }, _) => Ended::Stopped,
             (_, Ended::Reading(_) | Ended::Writing) if self.last_words.is_some() => {
                 Ended::Closed(self.last_words.take())
             }
             (_, ended) => ended,
+        };
+        if self.was_up {
+            self.events.connection(&self.view, "down", Some(&ended));
         }
+        ended
+    }
+
+    /// Whether it was under a nick that allows to speak, at some time.
+    pub fn might_speak(&self) -> bool {
+        self.joined
     }
 
     /// How long it was registered; `None` if never.
@@ -296,6 +308,10 @@ impl<'a> Session<'a> {
 
     async fn ponged(&mut self, token: &str) -> Result<(), Ended> {
         match fence_number(token) {
+            Some(JOIN_FENCE) => {
+                self.join_is_heard = true;
+                Ok(())
+            }
             Some(number) => self.order(Order::Proved(Proof::Fence(number))).await,
             None => Ok(()),
         }
@@ -316,7 +332,7 @@ impl<'a> Session<'a> {
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
     fn hear_ourselves(&mut self, message: &Message) {
-        if matches!(message.command, Command::JOIN(..)) && !self.joined && self.is_ours(message) {
+        if matches!(message.command, Command::JOIN(..)) && !self.join_is_heard && self.is_ours(message) {
             self.note_shared();
         }
     }
@@ -379,6 +395,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.phase = Phase::Registered { since: Instant::now() };
+        self.was_up = true;
         if !nick.is_empty() {
             self.view.me.nick = nick.to_owned();
         }
@@ -404,6 +421,8 @@ impl<'a> Session<'a> {
         }
         if allowed && !self.joined {
             self.joined = true;
+            // its PONG comes before whatever the server says to the JOIN
+            self.send(Line::ping(&fence_token(JOIN_FENCE))).await?;
             for line in join_lines(&self.network.name, &self.network.channels) {
                 self.send(line).await?;
             }

@@ -173,6 +173,7 @@ impl<'a> Turn<'a> {
         }
         self.remember();
         self.look_whether_to_speak();
+        self.agenda.decide(self.replies);
         while self.write.len() < WRITE_BYTES && self.may_say_a_line() && self.budget.take() {
             self.say_line();
         }
@@ -403,7 +404,11 @@ impl<'a> Turn<'a> {
 /// What stands in a fence, so that it isn't taken for another PING of ours.
 const FENCE: &str = "pubbot-";
 
-fn fence_token(number: u64) -> String {
+/// The fence before the session's JOIN; those of the speaker have numbers from 1 on.
+pub(super) const JOIN_FENCE: u64 = 0;
+
+/// What a PING asks to be sent back that is this fence.
+pub(super) fn fence_token(number: u64) -> String {
     format!("{FENCE}{number}")
 }
 

@@ -382,6 +382,8 @@ pub struct Shaky {
     pub inner: Embedded,
     /// How many of the next messages it does not take.
     pub publish_failures: AtomicU32,
+    /// How long it takes to take a message, in ms.
+    pub publish_takes: AtomicU32,
     /// How many of the next queues it does not declare.
     pub declare_failures: AtomicU32,
     /// How many of the next consumers it does not give.
@@ -390,6 +392,8 @@ pub struct Shaky {
     pub leases_locks: AtomicBool,
     /// How many locks may still be given.
     pub locks: Semaphore,
+    /// It doesn't say how long a queue is.
+    pub is_away: AtomicBool,
     /// The leases given so far.
     pub leases: Mutex<Vec<Lease>>,
 }
@@ -414,10 +418,12 @@ impl Default for Shaky {
         Shaky {
             inner: Embedded::new(Topology::default()),
             publish_failures: AtomicU32::new(0),
+            publish_takes: AtomicU32::new(0),
             declare_failures: AtomicU32::new(0),
             consume_failures: AtomicU32::new(0),
             leases_locks: AtomicBool::new(false),
             locks: Semaphore::new(0),
+            is_away: AtomicBool::new(false),
             leases: Mutex::default(),
         }
     }
@@ -438,6 +444,10 @@ impl Broker for Shaky {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
+        let takes = self.publish_takes.load(Ordering::Relaxed);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes.into())).await;
+        }
         match fails(&self.publish_failures) {
             true => self.inner.publish(Message { to: Address::Queue("nowhere".into()), ..message }).await,
             false => self.inner.publish(message).await,
@@ -453,7 +463,7 @@ impl Broker for Shaky {
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, bus::Error> {
-        self.inner.depth(queue).await
+        if self.is_away.load(Ordering::Relaxed) { Err(away()) } else { self.inner.depth(queue).await }
     }
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, bus::Error> {
