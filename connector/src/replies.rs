@@ -17,6 +17,9 @@ use crate::said::Progress;
 
 /// How many replies of each queue may be unsettled here; those not yet written are delivered again after a crash.
 pub(crate) const PREFETCH: u16 = 64;
+/// How many answers may be unsettled here where some are held until the best of them is known: more than may be held, so
+/// that the others are still said meanwhile.
+const PREFETCH_TO_CHOOSE: u16 = 320;
 /// At most so many lines are said for one event by one handler in one place.
 pub(crate) const MAX_LINES: u32 = 5;
 /// How long to wait until a broker that would not let us consume is asked again.
@@ -49,6 +52,8 @@ pub(crate) struct Replies {
     answers: Queue,
     notices: Queue,
     pub memory: Memory,
+    /// How many answers may be unsettled here.
+    answers_prefetch: u16,
     /// The replies that are being said, with what was delivered of the same ones meanwhile.
     in_hand: HashMap<Uuid, Vec<Delivery>>,
     /// Those that were said and wait to be remembered.
@@ -82,7 +87,13 @@ impl Replies {
         let (answers, notices) = (topology.replies(proto, network), topology.notices(proto, network));
         let memory = Memory::new(broker.clone(), proto, network);
         let (in_hand, said, allowance) = Default::default();
-        Replies { broker, ambient, network: network.to_owned(), answers, notices, memory, in_hand, said, allowance }
+        let (network, answers_prefetch) = (network.to_owned(), PREFETCH);
+        Replies { broker, ambient, network, answers, notices, memory, answers_prefetch, in_hand, said, allowance }
+    }
+
+    /// Some answers are held until the best of them is known.
+    pub fn to_choose_from(self) -> Self {
+        Replies { answers_prefetch: PREFETCH_TO_CHOOSE, ..self }
     }
 
     /// Declares both queues, so that replies wait in them from now on, and the memory.
@@ -97,10 +108,10 @@ impl Replies {
     pub fn consume(&self, records: bool) -> impl Future<Output = Consumers> + Send + 'static {
         let (broker, answers, notices) = (self.broker.clone(), self.answers.clone(), self.notices.clone());
         let stream = records.then(|| self.memory.stream().clone());
-        let network = self.network.clone();
+        let (network, prefetch) = (self.network.clone(), self.answers_prefetch);
         async move {
             loop {
-                match consume_both(&*broker, stream.as_ref(), &answers, &notices).await {
+                match consume_both(&*broker, stream.as_ref(), (&answers, prefetch), &notices).await {
                     Ok(consumers) => return consumers,
                     Err(why) => tracing::warn!(network, %why, "replies can't be read; trying again"),
                 }
@@ -266,14 +277,14 @@ impl Replies {
 async fn consume_both(
     broker: &dyn Broker,
     stream: Option<&Queue>,
-    answers: &Queue,
+    (answers, prefetch): (&Queue, u16),
     notices: &Queue,
 ) -> Result<Consumers, Error> {
     let records = match stream {
         Some(stream) => broker.read_stream(stream.clone()).await?,
         None => Vec::new(),
     };
-    let answers = broker.consume(answers.clone(), PREFETCH).await?;
+    let answers = broker.consume(answers.clone(), prefetch).await?;
     let notices = broker.consume(notices.clone(), PREFETCH).await?;
     Ok(Consumers { answers, notices, records })
 }

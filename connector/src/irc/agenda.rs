@@ -126,10 +126,8 @@ impl Agenda {
         }
     }
 
-    /// Whether there is a line to say; reads and decides until one is found. What has become too old meanwhile is not
-    /// begun.
+    /// Whether there is a line to say; reads until one is found. What has become too old meanwhile is not begun.
     pub fn has_line(&mut self, replies: &mut Replies) -> bool {
-        self.decide(replies);
         self.find_answer(replies) || self.find_notice(replies)
     }
 
@@ -239,14 +237,7 @@ impl Agenda {
     pub fn decide(&mut self, replies: &mut Replies) {
         while self.deciding.is_none() {
             let Some(decision) = self.choices.decide() else { return };
-            // answers may have come while an earlier decision about the same event was written down
-            if replies.memory.choice(decision.chosen.event).is_some() {
-                for answer in decision.best.into_iter().chain(decision.others) {
-                    let chosen = self.choose(answer, replies);
-                    self.answers.chosen.extend(chosen);
-                }
-                continue;
-            }
+            let Some(decision) = self.undecided(decision, replies) else { continue };
             let mut writing = replies.memory.choose(decision.chosen.clone());
             // an embedded broker has done it at once
             let written = writing.as_mut().now_or_never();
@@ -255,6 +246,18 @@ impl Agenda {
                 self.decided(written, replies);
             }
         }
+    }
+
+    /// What came while an earlier choice between answers to the same event was written down follows that one.
+    fn undecided(&mut self, decision: Decision, replies: &mut Replies) -> Option<Decision> {
+        if replies.memory.choice(decision.chosen.event).is_none() {
+            return Some(decision);
+        }
+        for answer in decision.best.into_iter().chain(decision.others) {
+            let chosen = self.choose(answer, replies);
+            self.answers.chosen.extend(chosen);
+        }
+        None
     }
 
     fn decided(&mut self, written: Result<(), Error>, replies: &mut Replies) {
@@ -267,8 +270,7 @@ impl Agenda {
             }
             Err(why) => {
                 tracing::warn!(network = self.network.name, %why, "which answer is best can't be remembered; trying again");
-                let all = decision.best.into_iter().chain(decision.others);
-                all.for_each(|answer| self.choices.hold(decision.chosen.event, answer));
+                self.choices.undo(decision);
             }
         }
     }

@@ -14,9 +14,14 @@ use crate::said::Chosen;
 /// So many replies are held at most: beyond that the oldest choice is made at once.
 pub(super) const MAX_HELD: usize = 256;
 
+/// How long to wait after a choice that could not be written down.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The choices that are open.
 pub(super) struct Choices {
     window: Duration,
+    /// No choice is made before.
+    not_before: Instant,
     /// In the order in which they were opened.
     open: VecDeque<Choice>,
 }
@@ -40,7 +45,7 @@ pub(super) struct Decision {
 impl Choices {
     /// Each choice is open for so long.
     pub fn new(window: Duration) -> Self {
-        Choices { window, open: VecDeque::new() }
+        Choices { window, not_before: Instant::now(), open: VecDeque::new() }
     }
 
     /// Holds an answer to an event.
@@ -56,14 +61,26 @@ impl Choices {
 
     /// A choice that is due: its time is over, or too much is held.
     pub fn decide(&mut self) -> Option<Decision> {
-        let held: usize = self.open.iter().map(|choice| choice.answers.len()).sum();
-        let due = |choice: &mut Choice| choice.closes <= Instant::now() || held > MAX_HELD;
-        self.open.pop_front_if(due).map(decide)
+        let due = self.next().is_some_and(|due| due <= Instant::now());
+        self.open.pop_front_if(|_| due).map(decide)
+    }
+
+    /// A choice could not be written down: it is made again later.
+    pub fn undo(&mut self, Decision { chosen, best, others }: Decision) {
+        self.not_before = Instant::now() + AGAIN_AFTER;
+        let mut answers: Vec<ToSay> = best.into_iter().chain(others).collect();
+        // what came meanwhile
+        if let Some(later) = self.open.iter().position(|choice| choice.event == chosen.event) {
+            answers.extend(self.open.remove(later).into_iter().flat_map(|choice| choice.answers));
+        }
+        self.open.push_front(Choice { event: chosen.event, closes: self.not_before, answers });
     }
 
     /// When the next choice is due.
     pub fn next(&self) -> Option<Instant> {
-        self.open.front().map(|choice| choice.closes)
+        let held: usize = self.open.iter().map(|choice| choice.answers.len()).sum();
+        let due = |choice: &Choice| if held > MAX_HELD { self.not_before } else { choice.closes.max(self.not_before) };
+        self.open.front().map(due)
     }
 
     /// Gives up all that is held.

@@ -43,6 +43,8 @@ struct Sender {
     answer: Option<(String, Instant)>,
     /// When we said something that was a part of a loop.
     looped: VecDeque<Instant>,
+    /// When we last left a line of a loop unanswered.
+    silent: Option<Instant>,
     told: bool,
     seen: Instant,
 }
@@ -72,6 +74,9 @@ impl Loops {
             sender.looped.pop_front();
         }
         let allowed = sender.looped.len() < LINES;
+        if !allowed {
+            sender.silent = Some(now);
+        }
         if !allowed && !std::mem::replace(&mut sender.told, true) {
             tracing::warn!("somebody answers the bot's answers like a bot: at most 10 lines a minute are said to them");
         }
@@ -119,7 +124,7 @@ impl State {
 impl Sender {
     fn new(now: Instant) -> Self {
         let (last_lines, looped) = (VecDeque::new(), VecDeque::new());
-        Sender { last_lines, answer: None, looped, told: false, seen: now }
+        Sender { last_lines, answer: None, looped, silent: None, told: false, seen: now }
     }
 
     /// Takes note of a line; whether it is a part of a loop.
@@ -131,10 +136,12 @@ impl Sender {
             self.last_lines.pop_front();
         }
         // each answer of ours counts once: who says ten lines after it is no partner of a dialogue
-        self.answer.take().is_some_and(|(ours, at)| {
+        let answers_us = self.answer.take().is_some_and(|(ours, at)| {
             let quoted = ours.len() >= TELLING_BYTES && text.contains(&ours);
             now.duration_since(at) <= BOTS_PACE && (repeated || quoted)
-        })
+        });
+        // a bot that goes on while we are silent gets no second loop by that
+        answers_us || repeated && self.silent.is_some_and(|at| now.duration_since(at) <= MINUTE)
     }
 }
 
@@ -186,6 +193,22 @@ mod tests {
             loops.said(event, "alice: pong!");
             tokio::time::sleep(Duration::from_secs(6)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bot_that_goes_on_while_it_is_not_answered_is_answered_no_more_often() {
+        let loops = Loops::default();
+        let mut answered = 0;
+        for n in 0..240 {
+            let event = Uuid::from_u128(n);
+            loops.heard("#a", "robot", "!ping", event);
+            if loops.allows(event) {
+                loops.said(event, "robot: pong!");
+                answered += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert!((19..=20).contains(&answered), "{answered} in two minutes");
     }
 
     #[tokio::test(start_paused = true)]

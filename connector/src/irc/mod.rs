@@ -152,8 +152,10 @@ struct Connector {
     journal: Option<JournalSettings>,
     stop: CancellationToken,
     backoff: Backoff,
-    /// The grant under which a session of ours ended last.
+    /// The grant under which a session of ours ended that might speak, and so had the nick, or was preceded by one.
     spoke_under: Option<u64>,
+    /// The last session was such a one.
+    might_speak: bool,
     loops: Loops,
 }
 
@@ -167,11 +169,13 @@ impl Connector {
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
         let (network, loops) = (Arc::new(network), Loops::default());
-        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, loops }
+        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, might_speak: false, loops }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
         let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
+        let replies = if chooses { replies.to_choose_from() } else { replies };
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
@@ -206,12 +210,11 @@ impl Connector {
         let Some(mut handover) = self.take_over(&mut speaker, voice, &grant).await else { return speaker };
         while let Some(socket) = self.dial(dialer, voice).await {
             let fence = self.fence(&grant);
-            let spoke;
-            (speaker, spoke) = {
+            speaker = {
                 let conversing = self.converse(socket, speaker, outbox, fence, handover.clone(), &leave);
                 tokio::pin!(conversing);
                 tokio::select! {
-                    ended = &mut conversing => ended,
+                    speaker = &mut conversing => speaker,
                     () = voice.taken() => {
                         leave.cancel();
                         conversing.await
@@ -224,8 +227,11 @@ impl Connector {
             // without the lock the network is still heard, if the nick is free: nobody else is there then
             let now = voice.permission().get();
             let unbroken = now.as_ref().map(|now| now.number).filter(|number| *number == grant.number);
-            self.spoke_under =
-                if spoke { unbroken } else { self.spoke_under.filter(|number| Some(*number) == unbroken) };
+            self.spoke_under = if std::mem::take(&mut self.might_speak) {
+                unbroken
+            } else {
+                self.spoke_under.filter(|number| Some(*number) == unbroken)
+            };
             if let Some(now) = now.filter(|now| now.number != grant.number) {
                 let Some(taken) = self.take_over(&mut speaker, voice, &now).await else { break };
                 (handover, grant) = (taken, now);
@@ -313,7 +319,7 @@ impl Connector {
     }
 
     /// One connection, from its first line to its last, or until `leave`; pauses after it, unless it is to leave. Gives
-    /// the speaker back, and tells whether it was allowed to speak.
+    /// the speaker back.
     async fn converse(
         &mut self,
         socket: Socket,
@@ -322,14 +328,15 @@ impl Connector {
         fence: NickFence,
         handover: Handover,
         leave: &CancellationToken,
-    ) -> (Speaker, bool) {
+    ) -> Speaker {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
-        let (lasted, spoke) = (session.registered_for(), session.was_allowed());
+        let lasted = session.registered_for();
+        self.might_speak = session.might_speak();
         hang_up.cancel();
         let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
@@ -339,7 +346,7 @@ impl Connector {
             Ended::Stopped => tracing::info!(network = self.network.name, "left"),
             why => self.pause(&why).await,
         }
-        (speaker, spoke)
+        speaker
     }
 
     /// Waits before the next try, or until stopped.

@@ -40,8 +40,8 @@ pub(super) enum Proof {
 pub(super) struct Refusal {
     /// The line's label, where lines have labels.
     pub label: Option<u64>,
-    /// Where the line was to go.
-    pub target: String,
+    /// Where the line was to go, if that was said.
+    pub target: Option<String>,
     /// What the server said, its number first.
     pub why: String,
 }
@@ -122,11 +122,13 @@ impl Unproved {
         }
     }
 
-    /// The line that was refused, which is taken out: that of the label, else the oldest for the target.
+    /// The line that was refused, which is taken out: that of the label, else the oldest for the target, else
+    /// the oldest.
     pub fn refuse(&mut self, refusal: &Refusal) -> Option<Written> {
-        match refusal.label {
-            Some(label) => self.take(|line| line.label == Some(label)),
-            None => self.take(|line| same(&line.target, &refusal.target)),
+        match (refusal.label, &refusal.target) {
+            (Some(label), _) => self.take(|line| line.label == Some(label)),
+            (None, Some(target)) => self.take(|line| same(&line.target, target)),
+            (None, None) => self.lines.pop_front(),
         }
     }
 
@@ -181,7 +183,7 @@ mod tests {
     fn a_label_proves_or_refuses_its_own_line() {
         let mut unproved = written(Means::Labels, &["#a", "#a", "#a"]);
         assert_eq!(numbers(&unproved.prove(&Proof::Label(2))), [2]);
-        let refusal = |label| Refusal { label: Some(label), target: "#a".into(), why: String::new() };
+        let refusal = |label| Refusal { label: Some(label), target: Some("#a".into()), why: String::new() };
         assert_eq!(unproved.refuse(&refusal(3)).unwrap().number, 3);
         assert!(unproved.refuse(&refusal(2)).is_none());
         assert_eq!(unproved.len(), 1);
@@ -193,7 +195,7 @@ mod tests {
         let echo = |target: &str, text: &str| Proof::Echo { target: target.into(), text: text.into() };
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "something else"))), Vec::<u32>::new());
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "hi"))), [2]);
-        let refusal = Refusal { label: None, target: "#a".into(), why: String::new() };
+        let refusal = Refusal { label: None, target: Some("#a".into()), why: String::new() };
         assert_eq!(unproved.refuse(&refusal).unwrap().number, 1);
         assert_eq!(numbers(&unproved.prove(&echo("#a", "hi"))), [3]);
     }

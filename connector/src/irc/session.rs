@@ -25,7 +25,7 @@ use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
-use super::speaker::{FINISH_WITHIN, Order, fence_number};
+use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Order, fence_number, fence_token};
 use crate::outbox::Outbox;
 
 /// How long a registration may take, from the connection to `001`.
@@ -100,8 +100,12 @@ pub(super) struct Session<'a> {
     called: bool,
     /// When the nick is asked for next that we should have.
     regain: Option<Instant>,
+    /// The server welcomed us.
+    was_up: bool,
     /// The channels were asked for.
     joined: bool,
+    /// The server has heard that, so it lets us in because of it.
+    join_is_heard: bool,
     /// The nick allows to speak, which the speaker knows.
     allowed: bool,
     /// Another session shares our nick, which was said.
@@ -153,7 +157,9 @@ impl<'a> Session<'a> {
             handover,
             called: false,
             regain: None,
+            was_up: false,
             joined: false,
+            join_is_heard: false,
             allowed: false,
             shared: false,
             linger: network.linger,
@@ -168,20 +174,21 @@ impl<'a> Session<'a> {
             Err(ended) => ended,
         };
         self.orders = None;
-        if self.registered_for().is_some() || matches!(self.phase, Phase::Leaving { .. }) {
-            self.events.connection(&self.view, "down", Some(&ended));
-        }
-        match (self.phase, ended) {
+        let ended = match (self.phase, ended) {
             (Phase::Leaving { .. }, _) => Ended::Stopped,
             (_, Ended::Reading(_) | Ended::Writing) if self.last_words.is_some() => {
                 Ended::Closed(self.last_words.take())
             }
             (_, ended) => ended,
+        };
+        if self.was_up {
+            self.events.connection(&self.view, "down", Some(&ended));
         }
+        ended
     }
 
-    /// It was allowed to be in channels and to speak: under its own nick, or under another while no fence was up.
-    pub fn was_allowed(&self) -> bool {
+    /// Whether it was under a nick that allows to speak, at some time.
+    pub fn might_speak(&self) -> bool {
         self.joined
     }
 
@@ -289,7 +296,7 @@ impl<'a> Session<'a> {
                 if self.is_ours(&message) =>
             {
                 let (target, text) = (target.clone(), text.clone());
-                self.echoed(&message, target, text).await
+                self.echoed(&message, target, text, labelled).await
             }
             _ => {
                 self.hear_ourselves(&message);
@@ -301,12 +308,19 @@ impl<'a> Session<'a> {
     }
 
     /// Something that we said, sent back to us.
-    async fn echoed(&mut self, message: &Message, target: String, text: String) -> Result<(), Ended> {
+    async fn echoed(
+        &mut self,
+        message: &Message,
+        target: String,
+        text: String,
+        labelled: Labelled,
+    ) -> Result<(), Ended> {
         match self.negotiation.agreed().means() {
-            Means::Labels => {}
             Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
-            // nobody asked for echoes: another session has said this
-            Means::Fences => self.note_shared(),
+            // what we say to ourselves is sent to us by every server
+            _ if labelled != Labelled::No || self.view.is_me(&target) => {}
+            // no echo of ours: another session has said this, so it proves nothing
+            Means::Labels | Means::Fences => self.note_shared(),
         }
         if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
             self.view.me.seen(user, host);
@@ -316,6 +330,10 @@ impl<'a> Session<'a> {
 
     async fn ponged(&mut self, token: &str) -> Result<(), Ended> {
         match fence_number(token) {
+            Some(JOIN_FENCE) => {
+                self.join_is_heard = true;
+                Ok(())
+            }
             Some(number) => self.order(Order::Proved(Proof::Fence(number))).await,
             None => Ok(()),
         }
@@ -336,7 +354,7 @@ impl<'a> Session<'a> {
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
     fn hear_ourselves(&mut self, message: &Message) {
-        if matches!(message.command, Command::JOIN(..)) && !self.joined && self.is_ours(message) {
+        if matches!(message.command, Command::JOIN(..)) && !self.join_is_heard && self.is_ours(message) {
             self.note_shared();
         }
     }
@@ -399,6 +417,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.phase = Phase::Registered { since: Instant::now() };
+        self.was_up = true;
         if !nick.is_empty() {
             self.view.me.nick = nick.to_owned();
         }
@@ -424,6 +443,8 @@ impl<'a> Session<'a> {
         }
         if allowed && !self.joined {
             self.joined = true;
+            // its PONG comes before whatever the server says to the JOIN
+            self.send(Line::ping(&fence_token(JOIN_FENCE))).await?;
             for line in join_lines(&self.network.name, &self.network.channels) {
                 self.send(line).await?;
             }
@@ -541,8 +562,8 @@ fn regain_pause(since: Instant) -> Duration {
 }
 
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
-/// too many targets, a bad mask, not in the channel, not identified, silenced, ignored (RFC 2812, section 5.2, and the
-/// numerics of modern servers).
+/// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
+/// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
 const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
 /// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
 const ERRORS: u16 = 400;
@@ -559,10 +580,12 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
         }
         Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
             let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-            let (code, target) = (parameters.get(1)?, parameters.get(2)?);
+            let code = parameters.get(1)?;
+            // what stands between the code and the text may be missing
+            let target = parameters.get(2).filter(|_| parameters.len() > 3);
             return said.then(|| Refusal {
                 label: label(labelled),
-                target: target.clone(),
+                target: target.cloned(),
                 why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
             });
         }
@@ -572,7 +595,7 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
     let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number) || labelled_error(number));
     is_refusal.then(|| Refusal {
         label: label(labelled),
-        target: target.clone(),
+        target: Some(target.clone()),
         why: format!("{number} {}", parameters.join(" ")),
     })
 }

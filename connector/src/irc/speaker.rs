@@ -412,6 +412,14 @@ impl<'a> Turn<'a> {
 
     /// Gives back what was not proved.
     fn give_back(mut self) {
+        // a proof may have come with the last that was heard
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Proved(proof) => self.proved(&proof),
+                Order::Refused(refusal) => self.refused(&refusal),
+                _ => {}
+            }
+        }
         self.replies.memory.not_written();
         // first of all no more deliveries, lest what is given back comes again at once
         self.unproved = Unproved::default();
@@ -422,7 +430,11 @@ impl<'a> Turn<'a> {
 /// What stands in a fence, so that it isn't taken for another PING of ours.
 const FENCE: &str = "pubbot-";
 
-fn fence_token(number: u64) -> String {
+/// The fence before the session's JOIN; those of the speaker have numbers from 1 on.
+pub(super) const JOIN_FENCE: u64 = 0;
+
+/// What a PING asks to be sent back that is this fence.
+pub(super) fn fence_token(number: u64) -> String {
     format!("{FENCE}{number}")
 }
 

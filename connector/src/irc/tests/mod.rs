@@ -1,7 +1,10 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod choice;
 mod faults;
 mod hearing;
+mod proof;
 mod registration;
 mod speaking;
+mod voice;
 mod world;

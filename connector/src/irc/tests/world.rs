@@ -1,18 +1,21 @@
 //! A network in a test: the connector runs against an embedded broker, and the test plays the server.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Address, Broker, Confirm, Consumer, Embedded, Lock, Message, Properties, Queue, Topology};
+use bus::{
+    Address, Broker, Confirm, Consumer, Delivery, Embedded, Lease, Lock, Message, Properties, Queue, Topology,
+    boot_time,
+};
 use protocol::Pattern;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +26,8 @@ use crate::testing::TestAmbient;
 
 /// Longer than anything that the connector waits for, on the paused clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// Longer than any test takes.
+pub const AN_HOUR: Duration = Duration::from_secs(3600);
 /// How many bytes may be under way in one direction.
 const PIPE_BYTES: usize = 64 * 1024;
 
@@ -65,7 +70,11 @@ impl World {
     }
 
     pub async fn of(network: Network) -> Self {
-        let broker = Arc::new(Shaky::default());
+        Self::on(Arc::new(Shaky::default()), network).await
+    }
+
+    /// One more connector on this broker.
+    pub async fn on(broker: Arc<Shaky>, network: Network) -> Self {
         let everything =
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
@@ -83,13 +92,50 @@ impl World {
     }
 
     pub async fn in_a_of(network: Network) -> (Self, Server) {
-        let mut world = Self::of(network).await;
-        let mut server = world.server().await;
-        server.welcomes().await;
+        Self::of(network).await.enters(&[]).await
+    }
+
+    /// A world in which the bot is in `#a` of a server with these capabilities.
+    pub async fn in_a_with(capabilities: &[&str], network: Network) -> (Self, Server) {
+        Self::of(network).await.enters(capabilities).await
+    }
+
+    /// Dials, registers and enters `#a`.
+    pub async fn enters(mut self, capabilities: &[&str]) -> (Self, Server) {
+        let server = self.reenters(capabilities).await;
+        (self, server)
+    }
+
+    /// Does so on its next connection.
+    pub async fn reenters(&mut self, capabilities: &[&str]) -> Server {
+        let mut server = self.server().await;
+        server.welcomes_with(capabilities).await;
         server.lets_in("#a", "pubbot @alice +Bob").await;
-        world.event("chat.irc.#a.join").await;
-        world.event("chat.irc.#a.names").await;
-        (world, server)
+        self.event("chat.irc.#a.join").await;
+        self.event("chat.irc.#a.names").await;
+        server
+    }
+
+    /// Nobody is dialed for so long.
+    pub async fn dials_nobody_for(&mut self, long: Duration) {
+        assert!(timeout(long, self.dialed.recv()).await.is_err(), "it dialed");
+    }
+
+    /// The dead letters so far, at least so many.
+    pub async fn dead(&self, count: usize) -> Vec<Delivery> {
+        let mut dead = self.broker.inner.consume(self.broker.topology().dead(), 100).await.unwrap();
+        let mut letters = Vec::new();
+        while letters.len() < count {
+            letters.push(timeout(PATIENCE, dead.next()).await.expect("no dead letter").unwrap());
+        }
+        letters
+    }
+
+    /// What was written down of what was said, as text.
+    pub async fn records(&self) -> Vec<String> {
+        let stream = self.broker.topology().said("irc", "test");
+        let records = self.broker.inner.read_stream(stream).await.unwrap();
+        records.iter().map(|record| String::from_utf8(record.to_vec()).unwrap()).collect()
     }
 
     /// The next connection.
@@ -163,6 +209,21 @@ impl World {
         }
     }
 
+    /// Stops the connector and lets it leave this server, which answers fences.
+    pub async fn leaves(self, mut server: Server) {
+        self.stop.cancel();
+        server.hears("QUIT :pubbot").await;
+        server.hears_the_end().await;
+        drop(server);
+        self.result().await.unwrap();
+    }
+
+    /// Ends as a process that is killed: nothing more is done.
+    pub async fn is_killed(self) {
+        self.running.abort();
+        self.running.await.unwrap_err();
+    }
+
     /// Waits for the connector's own end.
     pub async fn result(self) -> Result<(), bus::Error> {
         timeout(PATIENCE, self.running).await.expect("it did not end").unwrap()
@@ -206,6 +267,32 @@ impl Server {
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no complete line: {line:?}")).to_owned()
     }
 
+    /// The bot says nothing at all for so long, not even a fence; its PINGs into the silence don't count.
+    pub async fn hears_nothing_for(&mut self, long: Duration) {
+        let until = Instant::now() + long;
+        while let Ok(line) = timeout_at(until, self.any_line()).await {
+            assert_eq!(line, "PING :pubbot");
+            self.says("PONG :pubbot").await;
+        }
+    }
+
+    /// The next line of the bot, whatever it is, must be this one.
+    pub async fn hears_exactly(&mut self, expected: &str) {
+        assert_eq!(self.any_line().await, expected);
+    }
+
+    /// The bot asks for a fence, and gets it.
+    pub async fn is_asked_for_a_fence(&mut self) -> String {
+        let line = self.any_line().await;
+        let number = line.strip_prefix("PING :").filter(|token| token.starts_with("pubbot-"));
+        number.unwrap_or_else(|| panic!("no fence: {line}")).to_owned()
+    }
+
+    pub async fn answers_a_fence(&mut self) {
+        let token = self.is_asked_for_a_fence().await;
+        self.says(&format!(":irc.test PONG irc.test :{token}")).await;
+    }
+
     /// The next line of the bot must be this one.
     pub async fn hears(&mut self, expected: &str) {
         assert_eq!(self.line().await, expected);
@@ -240,8 +327,23 @@ impl Server {
 
     /// Takes the registration, and the JOIN that follows.
     pub async fn welcomes(&mut self) {
+        self.welcomes_with(&[]).await;
+    }
+
+    /// The same, of a server that offers these capabilities, or knows nothing of them.
+    pub async fn welcomes_with(&mut self, capabilities: &[&str]) {
+        if !capabilities.is_empty() {
+            self.hears_exactly("CAP LS 302").await;
+        }
         self.hears("NICK pubbot").await;
         self.hears("USER pub 0 * :A bot").await;
+        if !capabilities.is_empty() {
+            let list = capabilities.join(" ");
+            self.says(&format!(":irc.test CAP * LS :{list}")).await;
+            self.hears(&format!("CAP REQ :{list}")).await;
+            self.says(&format!(":irc.test CAP * ACK :{list}")).await;
+            self.hears("CAP END").await;
+        }
         self.says(":irc.test 001 pubbot :Welcome pubbot!pub@bot.host").await;
         self.says(":irc.test 005 pubbot CASEMAPPING=rfc1459 PREFIX=(ov)@+ CHANTYPES=#& :are supported").await;
         self.says(":irc.test 422 pubbot :no motd").await;
@@ -280,10 +382,35 @@ pub struct Shaky {
     pub inner: Embedded,
     /// How many of the next messages it does not take.
     pub publish_failures: AtomicU32,
+    /// How long it takes to take a message, in ms.
+    pub publish_takes: AtomicU32,
     /// How many of the next queues it does not declare.
     pub declare_failures: AtomicU32,
     /// How many of the next consumers it does not give.
     pub consume_failures: AtomicU32,
+    /// Locks are leased for a time, and nobody gets one but by `locks`.
+    pub leases_locks: AtomicBool,
+    /// How many locks may still be given.
+    pub locks: Semaphore,
+    /// It doesn't say how long a queue is.
+    pub is_away: AtomicBool,
+    /// The leases given so far.
+    pub leases: Mutex<Vec<Lease>>,
+}
+
+impl Shaky {
+    /// A broker that leases its lock, once as yet.
+    pub fn leasing() -> Arc<Self> {
+        let shaky = Shaky::default();
+        shaky.leases_locks.store(true, Ordering::Relaxed);
+        shaky.locks.add_permits(1);
+        Arc::new(shaky)
+    }
+
+    /// The lease given last.
+    pub fn lease(&self) -> Lease {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).last().expect("no lock was given").clone()
+    }
 }
 
 impl Default for Shaky {
@@ -291,8 +418,13 @@ impl Default for Shaky {
         Shaky {
             inner: Embedded::new(Topology::default()),
             publish_failures: AtomicU32::new(0),
+            publish_takes: AtomicU32::new(0),
             declare_failures: AtomicU32::new(0),
             consume_failures: AtomicU32::new(0),
+            leases_locks: AtomicBool::new(false),
+            locks: Semaphore::new(0),
+            is_away: AtomicBool::new(false),
+            leases: Mutex::default(),
         }
     }
 }
@@ -312,6 +444,10 @@ impl Broker for Shaky {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
+        let takes = self.publish_takes.load(Ordering::Relaxed);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes.into())).await;
+        }
         match fails(&self.publish_failures) {
             true => self.inner.publish(Message { to: Address::Queue("nowhere".into()), ..message }).await,
             false => self.inner.publish(message).await,
@@ -327,7 +463,7 @@ impl Broker for Shaky {
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, bus::Error> {
-        self.inner.depth(queue).await
+        if self.is_away.load(Ordering::Relaxed) { Err(away()) } else { self.inner.depth(queue).await }
     }
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, bus::Error> {
@@ -335,7 +471,13 @@ impl Broker for Shaky {
     }
 
     async fn lock(&self, name: &str) -> Result<Lock, bus::Error> {
-        self.inner.lock(name).await
+        if !self.leases_locks.load(Ordering::Relaxed) {
+            return self.inner.lock(name).await;
+        }
+        self.locks.acquire().await.unwrap().forget();
+        let lease = Lease::starting(boot_time(), AN_HOUR);
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(lease.clone());
+        Ok(Lock::new(lease, ()))
     }
 
     async fn close(&self) {
