@@ -92,7 +92,7 @@ impl Replies {
     }
 
     /// Some answers are held until the best of them is known.
-    pub fn to_choose_from(self) -> Self {
+    pub fn choosing(self) -> Self {
         Replies { answers_prefetch: PREFETCH_TO_CHOOSE, ..self }
     }
 

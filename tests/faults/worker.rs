@@ -187,7 +187,6 @@ fn row_23_a_handler_that_says_10000_lines_says_5() {
 
 /// Two bots that answer each other's answers.
 #[test]
-#[ignore = "the bot-loop breaker is on its way"]
 fn row_23_two_bots_that_answer_each_other_soon_stop() {
     let irc = FakeIrc::start();
     let worlds = ["one", "two"].map(|nick| {

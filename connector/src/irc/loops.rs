@@ -9,12 +9,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Lines that are said to one sender in one place within a minute, once they are in a loop with us: with the line that
-/// began it, 10.
-const LINES: usize = 9;
+/// What may be said to one sender in one place within a minute, once they are in a loop with us: with the line that began
+/// it, 9 lines at the slower pace and 3 at the faster; so two bots with this guard, which may both answer the line that
+/// began it, too, say 10 lines together at most.
+const LIMIT: u32 = 8;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Whoever takes longer to answer us is a person.
-const BOTS_PACE: Duration = Duration::from_secs(5);
+/// Whoever answers us so fast is hardly a person: counts three.
+const BOTS_PACE: Duration = Duration::from_millis(1_500);
+/// So fast is a person in a hurry, or a bot that keeps within its flood budget: counts one. Whoever takes longer is a
+/// person.
+const HASTY_PACE: Duration = Duration::from_secs(5);
 /// Of a shorter line of ours nobody can tell whether it was repeated.
 const TELLING_BYTES: usize = 4;
 /// The last lines of a sender, among which a repeated one is found.
@@ -32,17 +36,17 @@ struct State {
     hasher: RandomState,
     /// By place and sender.
     senders: HashMap<u64, Sender>,
-    /// Events whose sender is watched, the newest last, and whether each is a part of a loop.
-    events: VecDeque<(Uuid, u64, bool)>,
+    /// Events whose sender is watched, the newest last, and what each counts as a part of a loop.
+    events: VecDeque<(Uuid, u64, u32)>,
 }
 
 struct Sender {
     /// Hashes of what they said last.
     last_lines: VecDeque<u64>,
-    /// What we said to them last, and when.
-    answer: Option<(String, Instant)>,
-    /// When we said something that was a part of a loop.
-    looped: VecDeque<Instant>,
+    /// What we said to them last, and when; each waits for one line of theirs.
+    answers: VecDeque<(String, Instant)>,
+    /// When we said something that was a part of a loop, and what it counts.
+    looped: VecDeque<(Instant, u32)>,
     /// When we last left a line of a loop unanswered.
     silent: Option<Instant>,
     told: bool,
@@ -57,8 +61,8 @@ impl Loops {
         state.make_room();
         let now = Instant::now();
         let sender = state.senders.entry(key).or_insert_with(|| Sender::new(now));
-        let in_loop = sender.hears(text, line, now);
-        state.events.push_back((event, key, in_loop));
+        let counts = sender.hears(text, line, now);
+        state.events.push_back((event, key, counts));
         if state.events.len() > EVENTS {
             state.events.pop_front();
         }
@@ -67,18 +71,20 @@ impl Loops {
     /// Whether an answer to this event may be said. Said once for each loop when it may not.
     pub fn allows(&self, event: Uuid) -> bool {
         let mut state = self.state();
-        let Some((_, key, true)) = state.event(event) else { return true };
+        let Some((_, key, counts @ 1..)) = state.event(event) else { return true };
         let Some(sender) = state.senders.get_mut(&key) else { return true };
         let now = Instant::now();
-        while sender.looped.front().is_some_and(|at| now.duration_since(*at) > MINUTE) {
+        while sender.looped.front().is_some_and(|(at, _)| now.duration_since(*at) > MINUTE) {
             sender.looped.pop_front();
         }
-        let allowed = sender.looped.len() < LINES;
+        let allowed = sender.looped.iter().map(|(_, counts)| counts).sum::<u32>() + counts <= LIMIT;
         if !allowed {
             sender.silent = Some(now);
         }
         if !allowed && !std::mem::replace(&mut sender.told, true) {
-            tracing::warn!("somebody answers the bot's answers like a bot: at most 10 lines a minute are said to them");
+            tracing::warn!(
+                "somebody answers the bot's answers like a bot: they are answered a few times a minute only"
+            );
         }
         allowed
     }
@@ -86,13 +92,16 @@ impl Loops {
     /// We said this line in answer to the event.
     pub fn said(&self, event: Uuid, text: &str) {
         let mut state = self.state();
-        let Some((_, key, in_loop)) = state.event(event) else { return };
+        let Some((_, key, counts)) = state.event(event) else { return };
         let Some(sender) = state.senders.get_mut(&key) else { return };
         let now = Instant::now();
-        sender.answer = Some((text.to_owned(), now));
-        if in_loop {
-            sender.looped.push_back(now);
-            if sender.looped.len() > LINES {
+        sender.answers.push_back((text.to_owned(), now));
+        if sender.answers.len() > LAST_LINES {
+            sender.answers.pop_front();
+        }
+        if counts > 0 {
+            sender.looped.push_back((now, counts));
+            if sender.looped.len() > LIMIT as usize {
                 sender.looped.pop_front();
             }
         }
@@ -108,7 +117,7 @@ impl State {
         self.hasher.hash_one(what)
     }
 
-    fn event(&self, event: Uuid) -> Option<(Uuid, u64, bool)> {
+    fn event(&self, event: Uuid) -> Option<(Uuid, u64, u32)> {
         self.events.iter().rev().find(|(id, ..)| *id == event).copied()
     }
 
@@ -124,11 +133,11 @@ impl State {
 impl Sender {
     fn new(now: Instant) -> Self {
         let (last_lines, looped) = (VecDeque::new(), VecDeque::new());
-        Sender { last_lines, answer: None, looped, silent: None, told: false, seen: now }
+        Sender { last_lines, answers: VecDeque::new(), looped, silent: None, told: false, seen: now }
     }
 
-    /// Takes note of a line; whether it is a part of a loop.
-    fn hears(&mut self, text: &str, line: u64, now: Instant) -> bool {
+    /// Takes note of a line; what it counts as a part of a loop.
+    fn hears(&mut self, text: &str, line: u64, now: Instant) -> u32 {
         self.seen = now;
         let repeated = self.last_lines.contains(&line);
         self.last_lines.push_back(line);
@@ -136,12 +145,17 @@ impl Sender {
             self.last_lines.pop_front();
         }
         // each answer of ours counts once: who says ten lines after it is no partner of a dialogue
-        let answers_us = self.answer.take().is_some_and(|(ours, at)| {
+        let counts = self.answers.pop_front().map_or(0, |(ours, at)| {
             let quoted = ours.len() >= TELLING_BYTES && text.contains(&ours);
-            now.duration_since(at) <= BOTS_PACE && (repeated || quoted)
+            match now.duration_since(at) {
+                pause if !(repeated || quoted) || pause > HASTY_PACE => 0,
+                pause if pause > BOTS_PACE => 1,
+                _ => 3,
+            }
         });
         // a bot that goes on while we are silent gets no second loop by that
-        answers_us || repeated && self.silent.is_some_and(|at| now.duration_since(at) <= MINUTE)
+        let goes_on = repeated && self.silent.is_some_and(|at| now.duration_since(at) <= MINUTE);
+        counts.max(u32::from(goes_on) * 3)
     }
 }
 
@@ -169,9 +183,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_bot_that_repeats_itself_or_us_is_answered_ten_times_a_minute() {
-        assert_eq!(answered(1_000, |_, _| "!ping".to_owned()), 10);
-        assert_eq!(answered(1_000, |_, ours| format!("no, {ours}")), 10);
+    async fn a_bot_that_repeats_itself_or_us_is_answered_three_times_a_minute() {
+        assert_eq!(answered(1_000, |_, _| "!ping".to_owned()), 3);
+        assert_eq!(answered(1_000, |_, ours| format!("no, {ours}")), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_in_a_hurry_is_answered_nine_times_a_minute() {
+        let loops = Loops::default();
+        let mut answered = 0;
+        for n in 0..15 {
+            let event = Uuid::from_u128(n);
+            loops.heard("#a", "alice", "!roll", event);
+            if loops.allows(event) {
+                loops.said(event, "alice: 6");
+                answered += 1;
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        assert_eq!(answered, 9);
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,7 +238,7 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        assert!((19..=20).contains(&answered), "{answered} in two minutes");
+        assert!((4..=6).contains(&answered), "{answered} in two minutes");
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,7 +251,7 @@ mod tests {
             loops.said(event, "robot: pong!");
             allowed
         };
-        for n in 0..10 {
+        for n in 0..3 {
             assert!(exchange(n));
         }
         assert!(!exchange(10));

@@ -178,7 +178,7 @@ async fn another_connector_keeps_to_the_choice() {
     server.hears("PRIVMSG #a :yes").await;
     first.settled(&mut server).await;
     let broker = first.broker.clone();
-    first.is_killed().await;
+    first.killed().await;
     drop(server);
     let mut second = World::on(broker, best()).await;
     let mut server = enter(&mut second).await;
@@ -230,7 +230,7 @@ async fn exchange(world: &mut World, server: &mut Server, text: &str, answer: &s
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_bots_that_answer_each_other_are_heard_ten_times_a_minute() {
+async fn two_bots_that_answer_each_other_are_heard_a_few_times_a_minute() {
     let (mut world, mut server) = World::in_a().await;
     let start = Instant::now();
     let mut said = Vec::new();
@@ -245,7 +245,7 @@ async fn two_bots_that_answer_each_other_are_heard_ten_times_a_minute() {
         let within = said.iter().filter(|at| **at >= *begin && **at < *begin + Duration::from_secs(60)).count();
         assert!(within <= 10, "{within} in a minute: {said:?}");
     }
-    assert!(said.len() >= 10, "{said:?}");
+    assert!(said.len() >= 6, "{said:?}");
     assert_eq!((world.unsaid(), world.buried()), (0, 0));
     world.ends(server).await;
 }
@@ -261,7 +261,7 @@ async fn a_bot_that_repeats_what_is_said_to_it_is_a_loop_too() {
             None => break,
         }
     }
-    assert_eq!(said, 10);
+    assert_eq!(said, 3);
     world.ends(server).await;
 }
 

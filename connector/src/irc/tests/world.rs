@@ -221,7 +221,7 @@ impl World {
     }
 
     /// Ends as a process that is killed: nothing more is done.
-    pub async fn is_killed(self) {
+    pub async fn killed(self) {
         self.running.abort();
         self.running.await.unwrap_err();
     }
