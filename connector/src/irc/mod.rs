@@ -169,7 +169,7 @@ impl Connector {
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
         let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
         let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
-        let replies = if chooses { replies.to_choose_from() } else { replies };
+        let replies = if chooses { replies.with_choices() } else { replies };
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }

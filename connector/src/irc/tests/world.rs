@@ -219,7 +219,7 @@ impl World {
     }
 
     /// Ends as a process that is killed: nothing more is done.
-    pub async fn is_killed(self) {
+    pub async fn dies(self) {
         self.running.abort();
         self.running.await.unwrap_err();
     }
