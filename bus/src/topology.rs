@@ -28,10 +28,11 @@ const UNUSED_FOR: i64 = 30 * 24 * 60 * 60 * 1000;
 const DELIVERY_LIMIT: i64 = 100_000;
 /// What waits to be tried again, with each delay: 64 MiB.
 const RETRY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
-/// How much a network's stream of what was said keeps, at most: 64 MiB.
-const SAID_BYTES: i64 = 64 * 1024 * 1024;
-/// A stream forgets whole segments: of 4 MiB, so that it comes close to its limit.
-const SAID_SEGMENT_BYTES: i64 = 4 * 1024 * 1024;
+/// How much a network's stream of what was said keeps, at most: 8 MiB, some 65,536 replies. It is read whole by whoever
+/// takes over, which must not take long.
+const SAID_BYTES: i64 = 8 * 1024 * 1024;
+/// A stream forgets whole segments: of 1 MiB, so that it comes close to its limit.
+const SAID_SEGMENT_BYTES: i64 = 1024 * 1024;
 /// How long what was said is remembered.
 const SAID_FOR: &str = "7D";
 
@@ -350,7 +351,8 @@ impl Topology {
         }
     }
 
-    /// What was proved to be said on a network: a stream, which is read from its beginning and not consumed.
+    /// What was proved to be said on a network: a stream, which is read from its beginning and not consumed. On RabbitMQ,
+    /// messages in it that have the header `mark` have no body: whoever reads the stream leaves one at its end.
     pub fn said(&self, proto: &str, network: &str) -> Queue {
         Queue {
             name: format!("{}.said.{proto}.{network}", self.prefix),

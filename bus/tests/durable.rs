@@ -76,6 +76,28 @@ async fn what_was_not_acknowledged_comes_again_in_order_and_knows_how_often_it_w
     nothing(&mut consumer).await;
 }
 
+#[tokio::test]
+async fn each_death_with_a_message_counts_also_when_it_was_delivered_and_nothing_more() {
+    let mut folder = tempdir().unwrap();
+    let broker = open(folder.path());
+    broker.declare(worker()).await.unwrap();
+    publish_all(&broker, "a.b", 0..2).await;
+    drop(broker);
+    for deaths in 0..4 {
+        let broker = open(folder.path());
+        let mut consumer = consume(&broker, worker(), 1).await;
+        let delivery = next(&mut consumer).await;
+        assert_eq!((number(&delivery), delivery.attempts), (0, deaths));
+        let left = copied(folder.path());
+        std::mem::forget((delivery, consumer, broker));
+        folder = left;
+    }
+    let broker = open(folder.path());
+    let mut consumer = consume(&broker, worker(), 2).await;
+    let (killer, innocent) = (next(&mut consumer).await, next(&mut consumer).await);
+    assert_eq!((killer.attempts, innocent.attempts), (4, 0));
+}
+
 /// A copy of the folder: one of a broker that was forgotten stays locked.
 fn copied(folder: &Path) -> TempDir {
     let copy = tempdir().unwrap();

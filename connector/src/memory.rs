@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     writing: Vec<Entry>,
     /// Which answers were chosen, the oldest first.
     chosen: VecDeque<Chosen>,
+    /// Who wrote last.
+    holder: Option<Uuid>,
 }
 
 /// How many choices are remembered.
@@ -32,7 +34,7 @@ impl Memory {
     pub fn new(broker: Arc<dyn Broker>, proto: &str, network: &str) -> Self {
         let stream = broker.topology().said(proto, network);
         let (waiting, writing, chosen) = Default::default();
-        Memory { broker, stream, said: Said::default(), waiting, writing, chosen }
+        Memory { broker, stream, said: Said::default(), waiting, writing, chosen, holder: None }
     }
 
     /// Where it is kept.
@@ -46,11 +48,23 @@ impl Memory {
             match serde_json::from_slice::<Record>(record) {
                 Ok(record) => {
                     record.said.iter().for_each(|entry| self.said.note(entry.id(), entry.progress()));
+                    self.holder = record.holder.or(self.holder);
                     record.chosen.into_iter().for_each(|chosen| self.note_choice(chosen));
                 }
                 Err(why) => tracing::warn!(stream = self.stream.name, %why, "a record of what was said is left out"),
             }
         }
+    }
+
+    /// Reads all that was written down; tells who wrote last, and writes down that it is us from now on.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn take_over(&mut self, ourselves: Uuid) -> Result<Option<Uuid>, Error> {
+        let records = self.broker.read_stream(self.stream.clone()).await?;
+        self.learn(&records);
+        self.publish(&Record { holder: Some(ourselves), ..Record::default() }).await?;
+        Ok(self.holder.replace(ourselves))
     }
 
     /// How much of a reply was said.
@@ -118,8 +132,18 @@ impl Memory {
         let body = serde_json::to_vec(record).unwrap_or_default();
         let properties =
             Properties { kind: Some("said".to_owned()), app_id: Some(APP_ID.to_owned()), ..Properties::default() };
+        let stream = self.stream.clone();
         let message =
             Message { to: Address::Queue(self.stream.name.clone()), mandatory: true, properties, body: body.into() };
-        Box::pin(async move { broker.publish(message).await.await })
+        Box::pin(async move {
+            match broker.publish(message.clone()).await.await {
+                // somebody has deleted it: what others wrote there is gone, what we say from now on is kept
+                Err(Error::Unroutable(_)) => {
+                    broker.declare(stream).await?;
+                    broker.publish(message).await.await
+                }
+                written => written,
+            }
+        })
     }
 }

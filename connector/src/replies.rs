@@ -123,16 +123,14 @@ impl Replies {
     /// Reads a delivery, which may be so old; settles it if it is not to be said.
     pub fn read(&mut self, delivery: Delivery, patience: Duration) -> Option<ToSay> {
         match self.judge(&delivery, patience) {
-            Ok((reply, said, expires_at)) => match self.in_hand.get_mut(&reply.id) {
-                Some(others) => {
-                    others.push(delivery);
-                    None
-                }
-                None => {
-                    self.in_hand.insert(reply.id, Vec::new());
-                    Some(ToSay { reply, said, expires_at, delivery })
-                }
-            },
+            Ok(Judged::InHand(id)) => {
+                self.in_hand.entry(id).or_default().push(delivery);
+                None
+            }
+            Ok(Judged::ToSay { reply, said, expires_at }) => {
+                self.in_hand.insert(reply.id, Vec::new());
+                Some(ToSay { reply, said, expires_at, delivery })
+            }
             Err(Refusal::Pointless(why)) => {
                 tracing::info!(network = self.network, message_id = delivery.properties.message_id, "not said: {why}");
                 delivery.acknowledge();
@@ -216,6 +214,8 @@ impl Replies {
         let mut burying = Box::pin(async move {
             match broker.publish(message).await.await {
                 Ok(()) => delivery.acknowledge(),
+                // somebody has deleted the queue of dead letters
+                Err(Error::Unroutable(_)) => delivery.bury(),
                 Err(why) => {
                     tracing::warn!(network, %why, "a dead letter can't be published: its reply is given back");
                     tokio::time::sleep(BURY_AGAIN_AFTER).await;
@@ -236,13 +236,16 @@ impl Replies {
         unsaid.delivery.requeue();
     }
 
-    fn judge(&mut self, delivery: &Delivery, patience: Duration) -> Result<(Reply, u32, Timestamp), Refusal> {
+    fn judge(&mut self, delivery: &Delivery, patience: Duration) -> Result<Judged, Refusal> {
         let reply =
             Reply::read(&delivery.body, self.context(delivery)).map_err(|why| Refusal::Wrong(why.to_string()))?;
         if reply.network != self.network {
             return Err(Refusal::Wrong(format!("a reply for the network {:?}", reply.network)));
         }
         check_destination(&reply.channel).map_err(|why| Refusal::Wrong(why.to_string()))?;
+        if self.in_hand.contains_key(&reply.id) {
+            return Ok(Judged::InHand(reply.id));
+        }
         let said = match self.memory.progress(reply.id) {
             Progress::Lines(said) => said,
             Progress::Whole if mutants::is(Mutant::NoDedupe) => 0,
@@ -255,7 +258,7 @@ impl Replies {
         if expires_at < now && said == 0 {
             return Err(Refusal::Pointless("it has expired"));
         }
-        Ok((reply, said, expires_at))
+        Ok(Judged::ToSay { reply, said, expires_at })
     }
 
     fn context<'a>(&'a self, delivery: &'a Delivery) -> ReplyContext<'a> {
@@ -284,6 +287,14 @@ async fn consume_both(
     let answers = broker.consume(answers.clone(), prefetch).await?;
     let notices = broker.consume(notices.clone(), PREFETCH).await?;
     Ok(Consumers { answers, notices, records })
+}
+
+/// What a delivery is.
+enum Judged {
+    /// The same as one that is being said.
+    InHand(Uuid),
+    /// To be said from here on.
+    ToSay { reply: Reply, said: u32, expires_at: Timestamp },
 }
 
 /// Why a reply is not said.

@@ -58,6 +58,9 @@ pub(crate) struct Record {
     /// Replies, or the beginnings of replies, that the server took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<Entry>,
+    /// Who writes from here on: a secret that whoever reads this later can call upon them with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Uuid>,
     /// Of all answers to an event, the one that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,

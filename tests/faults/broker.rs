@@ -111,6 +111,7 @@ fn row_08_a_broker_that_is_out_of_memory_is_waited_for() {
     let memory = stage.memory();
     let report = stage.talk_through(1, |_| {
         broker.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
+        stage.connector().wait_for_stderr("takes no messages", RECOVERY);
         sleep(stage.size.outage);
         broker.control(&["set_vm_memory_high_watermark", "0.4"]);
         let resumed = wait_for_an_answer(&stage, RECOVERY);

@@ -104,20 +104,20 @@ impl Stage {
         &self.connectors[0]
     }
 
-    /// Says all lines, with so many faults in between, each at its time.
+    /// Says all lines, with so many faults in between, each at its time; goes on saying lines until the last one is over.
     pub fn talk_through(&self, faults: usize, fault: impl FnMut(usize)) -> Report {
         self.talk_through_with("!echo", faults, fault)
     }
 
     pub fn talk_through_with(&self, command: &str, faults: usize, mut fault: impl FnMut(usize)) -> Report {
         let before = self.counting.said();
-        let load = self.counting.begin(command, Some(self.size.lines), self.size.rate);
+        let load = self.counting.begin(command, None, self.size.rate);
         for number in 0..faults {
             self.wait_until_said(before + self.size.lines * (number + 1) / (faults + 1));
             fault(number);
         }
         self.wait_until_said(before + self.size.lines);
-        load.wait();
+        load.stop();
         let report = self.counting.settle(RECOVERY);
         eprintln!("{report}");
         report

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -38,7 +38,16 @@ const NUMBER_BYTES: usize = 8;
 /// number, until it is confirmed. Entries live on disk only: memory does not grow with them.
 #[derive(Clone)]
 pub struct Journal {
+    home: Arc<Home>,
     state: Arc<Mutex<State>>,
+}
+
+/// Where it is, among others.
+struct Home {
+    settings: JournalSettings,
+    ambient: Arc<dyn Ambient>,
+    /// The number of its sub-folder.
+    own: u32,
 }
 
 struct State {
@@ -82,66 +91,74 @@ pub struct Cursor {
 }
 
 impl Journal {
-    /// Opens a journal in the first sub-folder (`0`, `1`, …) that no other process has. What dead processes left in
-    /// the others is moved into it, as far as it has room.
+    /// Opens a journal in the first sub-folder (`0`, `1`, …) that no other process has, and takes over what dead
+    /// processes left in the others, see [`Journal::adopt`].
     ///
     /// # Errors
     /// When the folder can't be made, read or locked, or 16 processes have journals in it. Damaged files are no error.
     pub fn open(settings: &JournalSettings, ambient: &Arc<dyn Ambient>) -> io::Result<Self> {
-        let mut ours = None;
-        for n in 0..SUB_FOLDERS {
-            let folder = settings.folder.join(n.to_string());
-            match &ours {
-                None => ours = Self::open_alone(&folder, settings, ambient)?,
-                Some(journal) if folder.exists() => journal.adopt(&folder, settings, ambient)?,
-                Some(_) => {}
+        for own in 0..SUB_FOLDERS {
+            if let Some(state) = State::open(&sub_folder(settings, own), settings, ambient)? {
+                let home = Home { settings: settings.clone(), ambient: ambient.clone(), own };
+                let journal = Journal { home: Arc::new(home), state: Arc::new(Mutex::new(state)) };
+                journal.adopt();
+                return Ok(journal);
             }
         }
-        let taken = || format!("{SUB_FOLDERS} processes use {} already", settings.folder.display());
-        ours.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, taken()))
+        let why = format!("{SUB_FOLDERS} processes use {} already", settings.folder.display());
+        Err(io::Error::new(io::ErrorKind::WouldBlock, why))
     }
 
-    fn open_alone(folder: &Path, settings: &JournalSettings, ambient: &Arc<dyn Ambient>) -> io::Result<Option<Self>> {
-        let segment_bytes = (settings.limit / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
-        let (mut last, mut highest) = (HashMap::new(), 0);
-        let opened = Log::open(folder, segment_bytes, settings.durability, ambient.clone(), |segment, record| {
-            if let Some(number) = number(record) {
-                last.insert(segment, number);
-                highest = highest.max(number);
+    /// Moves the entries that dead processes left in other sub-folders to the end of this journal, as far as it has
+    /// room. How many it took over.
+    pub fn adopt(&self) -> u64 {
+        let others = (0..SUB_FOLDERS).filter(|other| *other != self.home.own);
+        others.map(|other| self.adopt_from(&sub_folder(&self.home.settings, other))).sum()
+    }
+
+    /// The same from one of them. What is cut off in the middle comes twice, under two numbers.
+    fn adopt_from(&self, folder: &Path) -> u64 {
+        if !has_segments(folder) {
+            return 0;
+        }
+        let settings = JournalSettings { durability: Durability::Process, ..self.home.settings.clone() };
+        match State::open(folder, &settings, &self.home.ambient) {
+            Ok(Some(state)) => {
+                let other = Journal { home: self.home.clone(), state: Arc::new(Mutex::new(state)) };
+                let (moved, result) = self.take_all(&other);
+                if moved > 0 {
+                    tracing::info!(folder = %folder.display(), events = moved, "took over the journal of a dead process");
+                }
+                if let Err(why) = result {
+                    tracing::warn!(folder = %folder.display(), %why, "a dead process's journal stays for now");
+                }
+                moved
             }
-        })?;
-        let Some((log, Recovered { .. })) = opened else { return Ok(None) };
-        let confirmed = read_confirmed(&folder.join(CONFIRMED));
-        let next = highest.max(confirmed) + 1;
-        let mut state = State { log, limit: settings.limit, next, confirmed, written: confirmed, slots: None, last };
-        state.forget();
-        Ok(Some(Journal { state: Arc::new(Mutex::new(state)) }))
+            // its process lives
+            Ok(None) => 0,
+            Err(why) => {
+                tracing::warn!(folder = %folder.display(), %why, "a dead process's journal can't be read");
+                0
+            }
+        }
     }
 
-    /// Moves the entries of a dead process to the end of this journal. What is cut off in the middle comes twice.
-    fn adopt(&self, folder: &Path, settings: &JournalSettings, ambient: &Arc<dyn Ambient>) -> io::Result<()> {
-        let settings = JournalSettings { durability: Durability::Process, ..settings.clone() };
-        let Some(other) = Self::open_alone(folder, &settings, ambient)? else { return Ok(()) };
+    fn take_all(&self, other: &Journal) -> (u64, Result<(), Refused>) {
         let (mut cursor, mut moved) = (Cursor::default(), 0);
         loop {
-            let entries = other.read(&mut cursor)?;
-            let Some(last) = entries.last().map(|entry| entry.number) else { break };
-            for entry in &entries {
-                match self.append(|buffer| buffer.extend_from_slice(&entry.payload)) {
-                    Ok(_) => moved += 1,
-                    Err(why) => {
-                        other.confirm(entry.number - 1);
-                        tracing::warn!(folder = %folder.display(), %why, "a dead process's journal stays for now");
-                        return Ok(());
-                    }
+            let entries = match other.read(&mut cursor) {
+                Ok(entries) if entries.is_empty() => return (moved, Ok(())),
+                Ok(entries) => entries,
+                Err(why) => return (moved, Err(why.into())),
+            };
+            for Entry { number, payload } in entries {
+                if let Err(why) = self.append(|buffer| buffer.extend_from_slice(&payload)) {
+                    return (moved, Err(why));
                 }
+                moved += 1;
+                other.confirm(number);
             }
-            other.confirm(last);
         }
-        if moved > 0 {
-            tracing::info!(folder = %folder.display(), events = moved, "took over the journal of a dead process");
-        }
-        Ok(())
     }
 
     /// Appends what `write` appends to the buffer. The entry's number.
@@ -199,7 +216,7 @@ impl Journal {
     }
 
     /// What is to be read next; a file that is behind its end is left for the next one.
-    fn next_range(&self, cursor: &mut Cursor) -> Option<(std::path::PathBuf, u32, u64, u64, u64)> {
+    fn next_range(&self, cursor: &mut Cursor) -> Option<(PathBuf, u32, u64, u64, u64)> {
         let state = self.lock();
         for segment in state.log.segments() {
             if segment.number() < cursor.segment {
@@ -251,6 +268,24 @@ impl Journal {
 }
 
 impl State {
+    /// `None` when another process has the folder.
+    fn open(folder: &Path, settings: &JournalSettings, ambient: &Arc<dyn Ambient>) -> io::Result<Option<Self>> {
+        let segment_bytes = (settings.limit / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+        let (mut last, mut highest) = (HashMap::new(), 0);
+        let opened = Log::open(folder, segment_bytes, settings.durability, ambient.clone(), |segment, record| {
+            if let Some(number) = number(record) {
+                last.insert(segment, number);
+                highest = highest.max(number);
+            }
+        })?;
+        let Some((log, Recovered { .. })) = opened else { return Ok(None) };
+        let confirmed = read_confirmed(&folder.join(CONFIRMED));
+        let next = highest.max(confirmed) + 1;
+        let mut state = State { log, limit: settings.limit, next, confirmed, written: confirmed, slots: None, last };
+        state.forget();
+        Ok(Some(state))
+    }
+
     /// Removes the files in which everything is confirmed; the newest only when it has grown.
     fn forget(&mut self) {
         while let Some(oldest) = self.log.segments().front() {
@@ -292,6 +327,16 @@ impl State {
     }
 }
 
+fn sub_folder(settings: &JournalSettings, number: u32) -> PathBuf {
+    settings.folder.join(number.to_string())
+}
+
+/// There is something in it that may not be confirmed.
+fn has_segments(folder: &Path) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.map(|file| file.path()).any(|path| path.extension().is_some_and(|it| it == "log" || it == "salvaged"))
+}
+
 fn slot(confirmed: u64) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(&confirmed.to_le_bytes());
@@ -325,7 +370,6 @@ fn entries(bytes: &Bytes, salt: u32) -> impl Iterator<Item = Entry> {
 mod tests {
     use super::*;
     use crate::System;
-    use std::path::PathBuf;
     use tempfile::TempDir;
 
     fn ambient() -> Arc<dyn Ambient> {

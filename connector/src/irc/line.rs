@@ -75,6 +75,11 @@ impl Line {
         }
     }
 
+    /// A CTCP message that nobody answers; `text` has its frame.
+    pub fn ctcp(target: &str, text: &str) -> Self {
+        Line::new("NOTICE", &[target], Some(&[text]))
+    }
+
     /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`. `identity` is the
     /// length of `nick!user@host`.
     pub fn room(kind: ReplyKind, target: &str, identity: usize) -> usize {
@@ -84,6 +89,12 @@ impl Line {
             ReplyKind::Action => ": PRIVMSG  :\r\n".len() + ACTION.0.len() + ACTION.1.len(),
         };
         MAX_LINE_BYTES.saturating_sub(around + identity + target.len()).max(MIN_TEXT_BYTES)
+    }
+
+    /// What stands behind the first colon, without the line's end: of something said, its text.
+    pub fn text(&self) -> &[u8] {
+        let behind = self.0.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
+        self.0[behind..].strip_suffix(b"\r\n").unwrap_or_default()
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -14,6 +14,7 @@ mod dial;
 mod events;
 mod flood;
 mod framing;
+mod handover;
 mod identity;
 mod isupport;
 mod labels;
@@ -33,8 +34,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, JournalSettings};
-use protocol::Ambient;
+use protocol::{Ambient, event_id};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,6 +44,7 @@ use self::backoff::Backoff;
 pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
+use self::handover::Handover;
 use self::loops::Loops;
 pub use self::reach::{Reached, Unreachable, reach};
 use self::session::{Ended, NickFence, Session};
@@ -57,6 +60,9 @@ const PROTO: &str = "irc";
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// How long the last events may take to reach the broker once the connector was stopped.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long reading the memory on the broker may keep us from the network: a broker that takes no messages for now must
+/// not keep us from hearing.
+const TAKE_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// How many lines of the session may wait for the speaker.
 const ORDERS: usize = 256;
 
@@ -182,7 +188,8 @@ impl Connector {
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
         }
-        // first of all: another one waits for it
+        speaker.remember().await;
+        // before all else: another one waits for it
         drop(voice);
         if let Err(events) = outbox.close(SETTLE_WITHIN).await {
             tracing::error!(network = self.network.name, events, "stopped before the broker confirmed all events");
@@ -200,10 +207,11 @@ impl Connector {
         outbox: &mut Outbox,
     ) -> Speaker {
         let leave = self.stop.child_token();
+        let Some(mut handover) = self.take_over(&mut speaker, voice, &grant).await else { return speaker };
         while let Some(socket) = self.dial(dialer, voice).await {
             let fence = self.fence(&grant);
             speaker = {
-                let conversing = self.converse(socket, speaker, outbox, fence, &leave);
+                let conversing = self.converse(socket, speaker, outbox, fence, handover.clone(), &leave);
                 tokio::pin!(conversing);
                 tokio::select! {
                     speaker = &mut conversing => speaker,
@@ -216,18 +224,49 @@ impl Connector {
             if leave.is_cancelled() {
                 break;
             }
-            // the lock may have been lost meanwhile, and got back
-            let Some(now) = self.stop.run_until_cancelled(voice.granted()).await else { break };
-            if std::mem::take(&mut self.might_speak) {
-                self.spoke_under = Some(grant.number);
+            // without the lock the network is still heard, if the nick is free: nobody else is there then
+            let now = voice.permission().get();
+            let unbroken = now.as_ref().map(|now| now.number).filter(|number| *number == grant.number);
+            self.spoke_under = if std::mem::take(&mut self.might_speak) {
+                unbroken
+            } else {
+                self.spoke_under.filter(|number| Some(*number) == unbroken)
+            };
+            if let Some(now) = now.filter(|now| now.number != grant.number) {
+                let Some(taken) = self.take_over(&mut speaker, voice, &now).await else { break };
+                (handover, grant) = (taken, now);
             }
-            grant = now;
         }
         if leave.is_cancelled() && !self.stop.is_cancelled() {
             self.spoke_under = None;
             tracing::warn!(network = self.network.name, "another connector speaks on this network now: standing by");
         }
         speaker
+    }
+
+    /// Reads what others have said on this network, before anything is said, if that can be done soon; `None` when
+    /// stopped, or when somebody else has the lock meanwhile.
+    async fn take_over(&self, speaker: &mut Speaker, voice: &mut Voice, grant: &Grant) -> Option<Handover> {
+        let ours = event_id(&*self.ambient);
+        let permission = voice.permission();
+        let taken_over = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            () = voice.taken() => return None,
+            taken_over = timeout(TAKE_OVER_WITHIN, speaker.take_over(ours, grant.number)) => taken_over,
+        };
+        let theirs = match taken_over {
+            Ok(Ok(theirs)) => theirs,
+            // the speaker reads it before it speaks; listening can't wait for that
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    network = self.network.name,
+                    "what was said before can't be read yet: listening meanwhile"
+                );
+                None
+            }
+        };
+        Some(Handover::new(ours, theirs, permission))
     }
 
     /// Whether the nick must keep us silent if it is not our own. Not so where nobody else can have the lock, and while
@@ -287,13 +326,14 @@ impl Connector {
         speaker: Speaker,
         outbox: &mut Outbox,
         fence: NickFence,
+        handover: Handover,
         leave: &CancellationToken,
     ) -> Speaker {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
-        let mut session = Session::new(network, ambient, orders, outbox, fence, loops);
+        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
         let lasted = session.registered_for();
         self.might_speak = session.might_speak();

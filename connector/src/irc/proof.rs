@@ -2,6 +2,7 @@
 //! its echo, or from its PONG to a PING that was sent after them, since a server works through its input in order.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -25,8 +26,13 @@ pub(super) enum Proof {
     Fence(u64),
     /// It took the line with this label.
     Label(u64),
-    /// It sent back a line for this target.
-    Echo(String),
+    /// It sent back a line.
+    Echo {
+        /// Where the line went.
+        target: String,
+        /// What it said.
+        text: String,
+    },
 }
 
 /// The server would not take a line.
@@ -48,6 +54,8 @@ pub(super) struct Written {
     /// How many of the reply's lines were written with it.
     pub number: u32,
     target: String,
+    /// A hash of what it says.
+    text: u64,
     label: Option<u64>,
     fence: Option<u64>,
     at: Instant,
@@ -63,13 +71,13 @@ pub(super) struct Unproved {
 
 impl Unproved {
     /// A line is being written. Its label, where lines have labels.
-    pub fn write(&mut self, reply: Uuid, number: u32, target: &str, means: Means) -> Option<u64> {
+    pub fn write(&mut self, reply: Uuid, number: u32, target: &str, text: &[u8], means: Means) -> Option<u64> {
         let label = (means == Means::Labels).then(|| {
             self.last_label += 1;
             self.last_label
         });
-        let target = target.to_owned();
-        self.lines.push_back(Written { reply, number, target, label, fence: None, at: Instant::now() });
+        let (target, text) = (target.to_owned(), hash(text));
+        self.lines.push_back(Written { reply, number, target, text, label, fence: None, at: Instant::now() });
         label
     }
 
@@ -106,7 +114,11 @@ impl Unproved {
                 self.lines.drain(..proved).collect()
             }
             Proof::Label(label) => self.take(|line| line.label == Some(*label)).into_iter().collect(),
-            Proof::Echo(target) => self.take(|line| same(&line.target, target)).into_iter().collect(),
+            // one that was changed on the way is not recognised: a fence proves it
+            Proof::Echo { target, text } => {
+                let text = hash(text.as_bytes());
+                self.take(|line| line.text == text && same(&line.target, target)).into_iter().collect()
+            }
         }
     }
 
@@ -126,6 +138,12 @@ impl Unproved {
     }
 }
 
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Servers repeat a target as it was written, perhaps in other letters' case.
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
@@ -142,7 +160,7 @@ mod tests {
     fn written(means: Means, targets: &[&str]) -> Unproved {
         let mut unproved = Unproved::default();
         for (number, target) in (1..).zip(targets) {
-            unproved.write(Uuid::nil(), number, target, means);
+            unproved.write(Uuid::nil(), number, target, b"hi", means);
         }
         unproved
     }
@@ -151,9 +169,9 @@ mod tests {
     fn a_fence_proves_all_lines_before_it_and_none_after_it() {
         let mut unproved = written(Means::Fences, &["#a", "#b"]);
         let first = unproved.fence();
-        unproved.write(Uuid::nil(), 3, "#a", Means::Fences);
+        unproved.write(Uuid::nil(), 3, "#a", b"hi", Means::Fences);
         let second = unproved.fence();
-        unproved.write(Uuid::nil(), 4, "#a", Means::Fences);
+        unproved.write(Uuid::nil(), 4, "#a", b"hi", Means::Fences);
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), [1, 2]);
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), Vec::<u32>::new());
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(second))), [3]);
@@ -174,9 +192,11 @@ mod tests {
     #[test]
     fn an_echo_or_a_refusal_is_about_the_oldest_line_for_its_target() {
         let mut unproved = written(Means::Echoes, &["#a", "bob", "#A"]);
-        assert_eq!(numbers(&unproved.prove(&Proof::Echo("Bob".into()))), [2]);
+        let echo = |target: &str, text: &str| Proof::Echo { target: target.into(), text: text.into() };
+        assert_eq!(numbers(&unproved.prove(&echo("Bob", "something else"))), Vec::<u32>::new());
+        assert_eq!(numbers(&unproved.prove(&echo("Bob", "hi"))), [2]);
         let refusal = Refusal { label: None, target: Some("#a".into()), why: String::new() };
         assert_eq!(unproved.refuse(&refusal).unwrap().number, 1);
-        assert_eq!(numbers(&unproved.prove(&Proof::Echo("#a".into()))), [3]);
+        assert_eq!(numbers(&unproved.prove(&echo("#a", "hi"))), [3]);
     }
 }

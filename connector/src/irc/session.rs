@@ -19,6 +19,7 @@ use super::capabilities::Negotiation;
 use super::dial::Reader;
 use super::events::{Events, View};
 use super::framing::Framing;
+use super::handover::Handover;
 use super::labels::{Labelled, Labels};
 use super::line::Line;
 use super::loops::Loops;
@@ -94,6 +95,9 @@ pub(super) struct Session<'a> {
     negotiation: Negotiation,
     labels: Labels,
     fence: NickFence,
+    handover: Handover,
+    /// Whoever speaks now has told us to leave.
+    called: bool,
     /// When the nick is asked for next that we should have.
     regain: Option<Instant>,
     /// The server welcomed us.
@@ -132,6 +136,7 @@ impl<'a> Session<'a> {
         orders: mpsc::Sender<Order>,
         outbox: &'a mut Outbox,
         fence: NickFence,
+        handover: Handover,
         loops: Loops,
     ) -> Self {
         let now = Instant::now();
@@ -149,6 +154,8 @@ impl<'a> Session<'a> {
             negotiation: Negotiation::default(),
             labels: Labels::default(),
             fence,
+            handover,
+            called: false,
             regain: None,
             was_up: false,
             joined: false,
@@ -160,7 +167,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lives until the connection is lost, or until `stop` and a goodbye. `hang_up` says that the speaker gave up.
+    /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls. `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
         let ended = match self.register().await {
             Ok(()) => self.listen(reader, stop, hang_up).await,
@@ -210,6 +217,9 @@ impl<'a> Session<'a> {
         let (stopped, hung_up) = (stop.cancelled(), hang_up.cancelled());
         tokio::pin!(alarm, stopped, hung_up);
         loop {
+            if self.called {
+                stop.cancel();
+            }
             let leaving = matches!(self.phase, Phase::Leaving { .. });
             let outcome = tokio::select! {
                 biased;
@@ -260,6 +270,10 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        if self.handover.is_called(&message) {
+            self.called = true;
+            return Ok(());
+        }
         let labelled = self.labels.see(&message);
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
@@ -278,9 +292,11 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
-            Command::PRIVMSG(ref target, _) | Command::NOTICE(ref target, _) if self.is_ours(&message) => {
-                let target = target.clone();
-                self.echoed(&message, target, labelled).await
+            Command::PRIVMSG(ref target, ref text) | Command::NOTICE(ref target, ref text)
+                if self.is_ours(&message) =>
+            {
+                let (target, text) = (target.clone(), text.clone());
+                self.echoed(&message, target, text, labelled).await
             }
             _ => {
                 self.hear_ourselves(&message);
@@ -292,9 +308,15 @@ impl<'a> Session<'a> {
     }
 
     /// Something that we said, sent back to us.
-    async fn echoed(&mut self, message: &Message, target: String, labelled: Labelled) -> Result<(), Ended> {
+    async fn echoed(
+        &mut self,
+        message: &Message,
+        target: String,
+        text: String,
+        labelled: Labelled,
+    ) -> Result<(), Ended> {
         match self.negotiation.agreed().means() {
-            Means::Echoes => self.order(Order::Proved(Proof::Echo(target))).await?,
+            Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
             // what we say to ourselves is sent to us by every server
             _ if labelled != Labelled::No || self.view.is_me(&target) => {}
             // no echo of ours: another session has said this, so it proves nothing
@@ -436,6 +458,9 @@ impl<'a> Session<'a> {
     /// Asks for the nick that we should have.
     async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
         self.regain = Some(Instant::now() + regain_pause(since));
+        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
+            self.send(call).await?;
+        }
         self.send(Line::nick(&self.network.nick.clone())).await
     }
 
@@ -539,7 +564,9 @@ fn regain_pause(since: Instant) -> Duration {
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
 /// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
 /// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
-const REFUSALS: [u16; 17] = [401, 403, 404, 407, 408, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+/// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
+const ERRORS: u16 = 400;
 
 /// The refusal of something that we said, if the message is one.
 fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
@@ -564,7 +591,8 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
         }
         _ => return None,
     };
-    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number));
+    let labelled_error = |number: u16| labelled != Labelled::No && number >= ERRORS;
+    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number) || labelled_error(number));
     is_refusal.then(|| Refusal {
         label: label(labelled),
         target: Some(target.clone()),

@@ -16,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Network;
 use super::agenda::{Agenda, Next};
@@ -40,6 +41,8 @@ const FENCE_AFTER: Duration = Duration::from_secs(10);
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
 /// How long to wait before the memory is written again that could not be written.
 const REMEMBER_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long the memory may take to be written at the very end.
+const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last lines may take to be proved and remembered before we leave.
 pub(super) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -76,6 +79,27 @@ pub(super) struct Speaker {
 impl Speaker {
     pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
         Speaker { replies, network, permission, read_under: None, loops }
+    }
+
+    /// Reads what was said under other grants, and takes over from whoever wrote that: their secret.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn take_over(&mut self, ourselves: Uuid, grant: u64) -> Result<Option<Uuid>, bus::Error> {
+        let theirs = self.replies.memory.take_over(ourselves).await?;
+        self.read_under = Some(grant);
+        Ok(theirs)
+    }
+
+    /// Writes down what was proved, for at most 2 s: at the end, so that the next one doesn't say it again.
+    pub async fn remember(mut self) {
+        let memory = &mut self.replies.memory;
+        memory.not_written();
+        if let Some(writing) = memory.write()
+            && let Ok(Ok(())) = timeout(REMEMBER_WITHIN, writing).await
+        {
+            self.replies.remembered();
+        }
     }
 
     /// Speaks on one connection until the session gives no more orders or hangs up, or a write fails; that is told
@@ -207,6 +231,8 @@ impl<'a> Turn<'a> {
         let grant = self.permission.get().filter(|_| self.nick_allows && !self.has_lingered());
         match grant {
             None => self.hush(),
+            // what is at hand was read under a grant that was lost meanwhile
+            Some(grant) if self.agenda.is_open() && *self.read_under != Some(grant.number) => self.hush(),
             Some(_) if self.agenda.is_open() || self.consuming.is_some() || self.leaving.is_some() => {}
             Some(grant) => {
                 let records = *self.read_under != Some(grant.number);
@@ -253,7 +279,7 @@ impl<'a> Turn<'a> {
 
     fn say_line(&mut self) {
         let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
-        match self.unproved.write(reply, number, &channel, self.means) {
+        match self.unproved.write(reply, number, &channel, line.text(), self.means) {
             Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
             None => self.write.extend_from_slice(line.bytes()),
         }

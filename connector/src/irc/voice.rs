@@ -13,11 +13,13 @@ use super::PROTO;
 
 /// Who waits longer than this for the lock is a standby, and says so.
 const STANDBY_AFTER: Duration = Duration::from_secs(2);
-/// A lost lock that was not got back while the broker answered for so long is somebody else's. The former holder asks
-/// first after an outage, so it would have it by then.
-const TAKEN_AFTER: Duration = Duration::from_secs(8);
+/// A lost lock that was not got back while the broker answered for so long is somebody else's. It may be held by our own
+/// connection of before, which the broker gives up after 18 s; and after an outage the former holder asks first.
+const TAKEN_AFTER: Duration = Duration::from_secs(22);
 /// How often the broker is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often a lock that is not certain for the moment is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before a lock is asked for again that could not be asked for.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -58,14 +60,15 @@ impl Voice {
         Voice { standing, _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)) }
     }
 
-    /// Waits until the lock is ours.
+    /// Waits until the lock is certainly ours.
     pub async fn granted(&mut self) -> Grant {
+        let permission = self.permission();
         loop {
-            if let Standing::Granted(grant) = &*self.standing.borrow_and_update() {
-                return grant.clone();
+            if let Some(grant) = permission.get() {
+                return grant;
             }
             // the keeper never ends before us
-            self.standing.changed().await.ok();
+            timeout(LOOK_EVERY, self.standing.changed()).await.ok();
         }
     }
 
@@ -81,6 +84,12 @@ impl Voice {
 }
 
 impl Permission {
+    /// A permission that this grant gives.
+    #[cfg(test)]
+    pub fn of(grant: Grant) -> Self {
+        Permission(watch::channel(Standing::Granted(grant)).1)
+    }
+
     /// The permission, if there is one at this moment.
     pub fn get(&self) -> Option<Grant> {
         match &*self.0.borrow() {

@@ -20,6 +20,9 @@ const UNCONFIRMED_EVENTS: usize = 1_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// With nothing to do for so long, it looks for what another process left that has died meanwhile.
+const ADOPT_AFTER: Duration = Duration::from_secs(10);
+
 /// Publishes what is in the store.
 pub(super) struct Courier {
     broker: Arc<dyn Broker>,
@@ -83,6 +86,7 @@ impl Courier {
                 outcome = oldest(&mut self.unconfirmed), if !self.unconfirmed.is_empty() => self.settle(outcome).await,
                 () = std::future::ready(()), if room && !none => self.publish_next().await,
                 () = self.store.news(), if none => {}
+                () = tokio::time::sleep(ADOPT_AFTER), if none && self.store.adopts() => self.store.adopt(),
             }
         }
     }

@@ -124,6 +124,19 @@ impl Store {
         self.lock().journal.as_ref().map_or(0, Journal::len)
     }
 
+    /// There is a journal, beside which dead processes may have left theirs.
+    pub fn adopts(&self) -> bool {
+        self.lock().journal.is_some()
+    }
+
+    /// Takes over what dead processes left in their journals.
+    pub fn adopt(&self) {
+        let journal = self.lock().journal.clone();
+        if journal.is_some_and(|journal| journal.adopt() > 0) {
+            self.news.notify_one();
+        }
+    }
+
     /// No more will be put in.
     pub fn close(&self) {
         self.lock().closed = true;

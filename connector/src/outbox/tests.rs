@@ -95,9 +95,17 @@ fn open(broker: Arc<dyn Broker>, journal: JournalSettings) -> Outbox {
 }
 
 /// Ends without a word, as a killed process does: nothing is written then that was not written before.
-async fn die(outbox: Outbox) {
+async fn die(outbox: Outbox, settings: &JournalSettings) {
     outbox.courier.abort();
     outbox.courier.await.unwrap_err();
+    drop(outbox.store);
+    // another test, which starts a process just now, may hold what is ours for a moment
+    for number in 0..4 {
+        let Ok(lock) = std::fs::File::open(settings.folder.join(number.to_string()).join("lock")) else { break };
+        while lock.try_lock_shared().is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 async fn everything(broker: &dyn Broker) -> Consumer {
@@ -147,7 +155,7 @@ async fn what_a_dead_process_left_is_published_by_the_next_one() {
     for n in 0..100 {
         outbox.put(chat(n));
     }
-    die(outbox).await;
+    die(outbox, &settings(&folder)).await;
     let broker = Distant::new(true);
     let mut consumer = everything(&*broker).await;
     let mut outbox = open(broker.clone(), settings(&folder));
@@ -157,6 +165,25 @@ async fn what_a_dead_process_left_is_published_by_the_next_one() {
     let again = open(broker.clone(), settings(&folder));
     again.close(PATIENCE).await.unwrap();
     assert_eq!(broker.published.load(Ordering::Relaxed), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_takes_over_what_the_dead_one_left() {
+    let (folder, broker) = (tempfile::tempdir().unwrap(), Distant::new(true));
+    let mut consumer = everything(&*broker).await;
+    let mut first = open(Distant::new(false), settings(&folder));
+    let standby = open(broker.clone(), settings(&folder));
+    for n in 0..10 {
+        first.put(chat(n));
+    }
+    // as long as it lives, its journal is its own
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(broker.published.load(Ordering::Relaxed), 0);
+    first.courier.abort();
+    first.courier.await.unwrap_err();
+    drop(first.store);
+    expect(&mut consumer, 0..10).await;
+    standby.close(PATIENCE).await.unwrap();
 }
 
 #[tokio::test]
@@ -238,7 +265,7 @@ async fn a_backlog_of_ten_minutes_is_confirmed_by_rabbitmq_within_a_minute() {
         away.put(chat(n));
     }
     println!("120,000 events put in: {:?}", begin.elapsed());
-    die(away).await;
+    die(away, &settings(&folder)).await;
     let begin = Instant::now();
     let outbox = open(Arc::new(broker), settings(&folder));
     assert!(!outbox.store.is_empty());

@@ -148,6 +148,11 @@ impl Counting {
         self.shared.ledger().last_speaker()
     }
 
+    /// When this connection answered last, if ever.
+    pub fn last_answer_of(&self, connection: usize) -> Option<Instant> {
+        self.shared.ledger().last_answer_of(connection)
+    }
+
     /// How many lines were answered so far.
     pub fn answered(&self) -> usize {
         self.shared.ledger().answered()

@@ -131,6 +131,11 @@ impl Ledger {
         self.last_speaker
     }
 
+    pub fn last_answer_of(&self, connection: usize) -> Option<Instant> {
+        let answers = self.lines.iter().flat_map(|line| &line.answers);
+        answers.filter(|(by, _)| *by == connection).map(|(_, at)| *at).max()
+    }
+
     pub fn answered(&self) -> usize {
         self.answered
     }
