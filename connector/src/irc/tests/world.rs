@@ -131,11 +131,12 @@ impl World {
         letters
     }
 
-    /// What was written down of what was said, as text.
+    /// What was written down of what was said and chosen, as text; not who speaks.
     pub async fn records(&self) -> Vec<String> {
         let stream = self.broker.topology().said("irc", "test");
         let records = self.broker.inner.read_stream(stream).await.unwrap();
-        records.iter().map(|record| String::from_utf8(record.to_vec()).unwrap()).collect()
+        let records = records.iter().map(|record| String::from_utf8(record.to_vec()).unwrap());
+        records.filter(|record| record.contains(r#""said""#) || record.contains(r#""chosen""#)).collect()
     }
 
     /// The next connection.
