@@ -274,7 +274,8 @@ impl Connector {
     /// which can't speak, or by a stranger.
     fn fence(&self, grant: &Grant) -> NickFence {
         let unbroken = self.spoke_under == Some(grant.number);
-        if unbroken || grant.lease.is_endless() { NickFence::Down } else { NickFence::Up }
+        let is_down = unbroken || grant.lease.is_endless();
+        if is_down { NickFence::Down { under: grant.number } } else { NickFence::Up }
     }
 
     /// Declares the reply queues; waits for a broker that is away. `None` when stopped meanwhile.
