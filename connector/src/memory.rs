@@ -56,7 +56,7 @@ impl Memory {
         }
     }
 
-    /// Reads all that was written down; tells who wrote last, and writes down that it is us from now on.
+    /// Reads all that was written down; tells who else wrote last, and writes down that it is us from now on.
     ///
     /// # Errors
     /// When the broker is away.
@@ -64,7 +64,7 @@ impl Memory {
         let records = self.broker.read_stream(self.stream.clone()).await?;
         self.learn(&records);
         self.publish(&Record { holder: Some(ourselves), ..Record::default() }).await?;
-        Ok(self.holder.replace(ourselves))
+        Ok(self.holder.replace(ourselves).filter(|before| *before != ourselves))
     }
 
     /// How much of a reply was said.

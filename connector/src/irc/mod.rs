@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use self::backoff::Backoff;
 pub use self::dial::DialError;
@@ -157,6 +158,8 @@ struct Connector {
     /// The last session was such a one.
     might_speak: bool,
     loops: Loops,
+    /// By which a successor can call upon us.
+    secret: Uuid,
 }
 
 impl Connector {
@@ -168,8 +171,19 @@ impl Connector {
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        let (network, loops) = (Arc::new(network), Loops::default());
-        Connector { network, broker, ambient, journal, stop, backoff, spoke_under: None, might_speak: false, loops }
+        let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
+        Connector {
+            network,
+            broker,
+            ambient,
+            journal,
+            stop,
+            backoff,
+            spoke_under: None,
+            might_speak: false,
+            loops,
+            secret,
+        }
     }
 
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
@@ -247,7 +261,7 @@ impl Connector {
     /// Reads what others have said on this network, before anything is said, if that can be done soon; `None` when
     /// stopped, or when somebody else has the lock meanwhile.
     async fn take_over(&self, speaker: &mut Speaker, voice: &mut Voice, grant: &Grant) -> Option<Handover> {
-        let ours = event_id(&*self.ambient);
+        let ours = self.secret;
         let permission = voice.permission();
         let taken_over = tokio::select! {
             biased;
