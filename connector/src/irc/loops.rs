@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const BOTS_PACE: Duration = Duration::from_secs(5);
 /// Of a shorter line of ours nobody can tell whether it was repeated.
 const TELLING_BYTES: usize = 4;
-/// The last lines of a sender, among which a repeated one is found.
+/// The last lines of a sender, among which a repeated one is found; and the last answers of ours that they have not answered.
 const LAST_LINES: usize = 4;
 /// How many senders are watched, and how many events in loops are known.
 const SENDERS: usize = 256;
@@ -39,8 +39,8 @@ struct State {
 struct Sender {
     /// Hashes of what they said last.
     last_lines: VecDeque<u64>,
-    /// What we said to them last, and when.
-    answer: Option<(String, Instant)>,
+    /// What we said to them last, and when, as far as they have not answered it.
+    answers: VecDeque<(String, Instant)>,
     /// When we said something that was a part of a loop.
     looped: VecDeque<Instant>,
     /// When we last left a line of a loop unanswered.
@@ -89,7 +89,10 @@ impl Loops {
         let Some((_, key, in_loop)) = state.event(event) else { return };
         let Some(sender) = state.senders.get_mut(&key) else { return };
         let now = Instant::now();
-        sender.answer = Some((text.to_owned(), now));
+        sender.answers.push_back((text.to_owned(), now));
+        if sender.answers.len() > LAST_LINES {
+            sender.answers.pop_front();
+        }
         if in_loop {
             sender.looped.push_back(now);
             if sender.looped.len() > LINES {
@@ -123,8 +126,8 @@ impl State {
 
 impl Sender {
     fn new(now: Instant) -> Self {
-        let (last_lines, looped) = (VecDeque::new(), VecDeque::new());
-        Sender { last_lines, answer: None, looped, silent: None, told: false, seen: now }
+        let (last_lines, answers, looped) = Default::default();
+        Sender { last_lines, answers, looped, silent: None, told: false, seen: now }
     }
 
     /// Takes note of a line; whether it is a part of a loop.
@@ -135,8 +138,9 @@ impl Sender {
         if self.last_lines.len() > LAST_LINES {
             self.last_lines.pop_front();
         }
-        // each answer of ours counts once: who says ten lines after it is no partner of a dialogue
-        let answers_us = self.answer.take().is_some_and(|(ours, at)| {
+        // each answer of ours counts once: who says ten lines after it is no partner of a dialogue. Two bots that answer a
+        // third have two dialogues at once, so there may be more than one answer
+        let answers_us = self.answers.pop_front().is_some_and(|(ours, at)| {
             let quoted = ours.len() >= TELLING_BYTES && text.contains(&ours);
             now.duration_since(at) <= BOTS_PACE && (repeated || quoted)
         });
@@ -193,6 +197,21 @@ mod tests {
             loops.said(event, "alice: pong!");
             tokio::time::sleep(Duration::from_secs(6)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_dialogues_at_once_are_answered_ten_times_too() {
+        let loops = Loops::default();
+        let mut answered = 0;
+        for n in (0..100).step_by(2) {
+            let events = [n, n + 1].map(Uuid::from_u128);
+            events.iter().for_each(|event| loops.heard("#a", "robot", "marco", *event));
+            for event in events.into_iter().filter(|event| loops.allows(*event)) {
+                loops.said(event, "marco");
+                answered += 1;
+            }
+        }
+        assert!((9..=11).contains(&answered), "{answered}");
     }
 
     #[tokio::test(start_paused = true)]
