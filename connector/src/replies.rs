@@ -91,8 +91,8 @@ impl Replies {
         Replies { broker, ambient, network, answers, notices, memory, answers_prefetch, in_hand, said, allowance }
     }
 
-    /// Some answers are held until the best of them is known.
-    pub fn choosing(self) -> Self {
+    /// The same, where answers are held until the best of them is known.
+    pub fn with_choices(self) -> Self {
         Replies { answers_prefetch: PREFETCH_TO_CHOOSE, ..self }
     }
 

@@ -189,7 +189,7 @@ impl Connector {
     async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
         let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
         let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
-        let replies = if chooses { replies.choosing() } else { replies };
+        let replies = if chooses { replies.with_choices() } else { replies };
         if self.declare(&replies).await?.is_none() {
             return Ok(());
         }
@@ -288,7 +288,8 @@ impl Connector {
     /// which can't speak, or by a stranger.
     fn fence(&self, grant: &Grant) -> NickFence {
         let unbroken = self.spoke_under == Some(grant.number);
-        if unbroken || grant.lease.is_endless() { NickFence::Down } else { NickFence::Up }
+        let is_down = unbroken || grant.lease.is_endless();
+        if is_down { NickFence::Down { under: grant.number } } else { NickFence::Up }
     }
 
     /// Declares the reply queues; waits for a broker that is away. `None` when stopped meanwhile.

@@ -25,7 +25,7 @@ use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
-use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Order, fence_number, fence_token};
+use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
 use crate::outbox::Outbox;
 
 /// How long a registration may take, from the connection to `001`.
@@ -106,8 +106,8 @@ pub(super) struct Session<'a> {
     joined: bool,
     /// The server has heard that, so it lets us in because of it.
     join_is_heard: bool,
-    /// The nick allows to speak, which the speaker knows.
-    allowed: bool,
+    /// What the nick allows, as the speaker knows.
+    told_nick: Nick,
     /// Another session shares our nick, which was said.
     shared: bool,
     linger: Duration,
@@ -118,8 +118,8 @@ pub(super) struct Session<'a> {
 pub(super) enum NickFence {
     /// Under its own alone: so the server itself refuses a second bot.
     Up,
-    /// Under any like it: nobody else can be speaking for us.
-    Down,
+    /// Under any like it, while nobody else can be speaking for us: as long as the lock is ours by this grant.
+    Down { under: u64 },
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
             was_up: false,
             joined: false,
             join_is_heard: false,
-            allowed: false,
+            told_nick: Nick::Forbids,
             shared: false,
             linger: network.linger,
             network,
@@ -432,7 +432,12 @@ impl<'a> Session<'a> {
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
         let Phase::Registered { since } = self.phase else { return Ok(()) };
         let own = self.view.is_me(&self.network.nick);
-        let allowed = own || self.fence == NickFence::Down;
+        let says = match self.fence {
+            _ if own => Nick::Allows,
+            NickFence::Up => Nick::Forbids,
+            NickFence::Down { under } => Nick::AllowsUnder(under),
+        };
+        let allowed = says != Nick::Forbids;
         if own {
             self.regain = None;
         } else if self.regain.is_none() {
@@ -449,10 +454,10 @@ impl<'a> Session<'a> {
                 self.send(line).await?;
             }
         }
-        if std::mem::replace(&mut self.allowed, allowed) == allowed {
+        if std::mem::replace(&mut self.told_nick, says) == says {
             return Ok(());
         }
-        self.order(if allowed { Order::Speak } else { Order::Hush }).await
+        self.order(Order::Nick(says)).await
     }
 
     /// Asks for the nick that we should have.

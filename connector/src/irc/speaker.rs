@@ -26,7 +26,7 @@ use super::flood::Budget;
 use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal, Unproved};
-use super::voice::Permission;
+use super::voice::{Grant, Permission};
 use crate::replies::{Consumers, Replies};
 
 /// How long a write may take until the connection counts as lost.
@@ -54,16 +54,36 @@ pub(super) enum Order {
     Identity { bytes: usize },
     /// This was agreed upon.
     Capabilities(Capabilities),
-    /// We are registered under a nick that allows it: replies may be said.
-    Speak,
-    /// The nick allows it no more.
-    Hush,
+    /// What the nick allows, now that it has changed.
+    Nick(Nick),
     /// The server took a line, or all before a fence.
     Proved(Proof),
     /// The server would not take a line.
     Refused(Refusal),
     /// Say nothing new but what is at hand for so long, wait for the last proofs, and write this line as the last one.
     Leave { goodbye: Line, linger: Duration },
+}
+
+/// Whether the nick allows to say replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nick {
+    /// We are not registered, or somebody else may be speaking under our own.
+    Forbids,
+    /// It is another one, and nobody else has had the lock while it was ours by this grant.
+    AllowsUnder(u64),
+    /// It is our own.
+    Allows,
+}
+
+impl Nick {
+    /// Whether it allows to say replies under this grant.
+    fn allows(self, grant: u64) -> bool {
+        match self {
+            Nick::Forbids => false,
+            Nick::AllowsUnder(number) => number == grant,
+            Nick::Allows => true,
+        }
+    }
 }
 
 /// What outlives a connection.
@@ -129,8 +149,7 @@ struct Turn<'a> {
     orders: mpsc::Receiver<Order>,
     /// No more orders will come, or no more are obeyed.
     dismissed: bool,
-    /// The nick allows to speak.
-    nick_allows: bool,
+    nick: Nick,
     leaving: Option<Leaving>,
     /// Consumers on their way from the broker, asked for under this grant.
     consuming: Option<(u64, BoxFuture<'static, Consumers>)>,
@@ -164,7 +183,7 @@ impl<'a> Turn<'a> {
             writer,
             orders,
             dismissed: false,
-            nick_allows: false,
+            nick: Nick::Forbids,
             leaving: None,
             consuming: None,
             agenda: Agenda::new(network.clone(), loops.clone()),
@@ -210,8 +229,7 @@ impl<'a> Turn<'a> {
             Order::Write(line) => self.add(&line),
             Order::Identity { bytes } => self.agenda.identity = bytes,
             Order::Capabilities(capabilities) => self.means = capabilities.means(),
-            Order::Speak => self.nick_allows = true,
-            Order::Hush => self.nick_allows = false,
+            Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
             Order::Refused(refusal) => self.refused(&refusal),
             Order::Leave { goodbye, linger } => {
@@ -228,7 +246,7 @@ impl<'a> Turn<'a> {
 
     /// Begins to consume, or stops, as we may speak or may not.
     fn look_whether_to_speak(&mut self) {
-        let grant = self.permission.get().filter(|_| self.nick_allows && !self.has_lingered());
+        let grant = self.grant().filter(|_| !self.has_lingered());
         match grant {
             None => self.hush(),
             // what is at hand was read under a grant that was lost meanwhile
@@ -239,6 +257,11 @@ impl<'a> Turn<'a> {
                 self.consuming = Some((grant.number, self.replies.consume(records).boxed()));
             }
         }
+    }
+
+    /// What allows us to speak at this moment.
+    fn grant(&self) -> Option<Grant> {
+        self.permission.get().filter(|grant| self.nick.allows(grant.number))
     }
 
     fn has_lingered(&self) -> bool {
@@ -265,7 +288,7 @@ impl<'a> Turn<'a> {
 
     /// Whether a line may be written, but for the budget; asks whether we may speak just before.
     fn may_say_a_line(&mut self) -> bool {
-        !self.dismissed && self.has_room() && self.has_line() && self.permission.get().is_some()
+        !self.dismissed && self.has_room() && self.has_line() && self.grant().is_some()
     }
 
     /// Whether few enough lines are written and not yet proved and remembered.

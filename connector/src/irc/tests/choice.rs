@@ -178,7 +178,7 @@ async fn another_connector_keeps_to_the_choice() {
     server.hears("PRIVMSG #a :yes").await;
     first.settled(&mut server).await;
     let broker = first.broker.clone();
-    first.killed().await;
+    first.dies().await;
     drop(server);
     let mut second = World::on(broker, best()).await;
     let mut server = enter(&mut second).await;

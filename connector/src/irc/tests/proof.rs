@@ -338,7 +338,7 @@ async fn another_connector_goes_on_where_a_killed_one_ended() {
     server.answers_a_fence().await;
     hears(&mut server, 4..=5).await;
     let broker = first.broker.clone();
-    first.killed().await;
+    first.dies().await;
     drop(server);
 
     let (second, mut server) = World::on(broker, network()).await.enters(&[]).await;

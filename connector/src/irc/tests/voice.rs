@@ -199,6 +199,33 @@ async fn after_a_lost_session_under_an_unbroken_lock_it_speaks_beside_its_own_gh
 }
 
 #[tokio::test(start_paused = true)]
+async fn beside_its_own_ghost_it_speaks_no_more_once_the_lock_was_broken() {
+    let (mut world, server) = leasing().await;
+    drop(server);
+    let mut server = world.server().await;
+    registers_as(&mut server, "pubbot_").await;
+    server.hears("JOIN #secret,#a sesame").await;
+    world.answers(reply("hi")).await;
+    server.hears("PRIVMSG #a :hi").await;
+    world.settled(&mut server).await;
+    // another one may have had it, and have the nick now
+    world.broker.lease().lose();
+    world.broker.locks.add_permits(1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.answers(reply("under another nick")).await;
+    for _ in 0..10 {
+        server.hears("NICK pubbot").await;
+        server.says(":irc.test 433 pubbot_ pubbot :Nickname is already in use").await;
+    }
+    assert_eq!(world.unsaid(), 1);
+    server.hears("NICK pubbot").await;
+    server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
+    server.hears("PRIVMSG #a :under another nick").await;
+    world.settled(&mut server).await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_lost_session_and_a_lost_lock_the_nick_must_be_its_own_again() {
     let (mut world, server) = leasing().await;
     world.dialer.refusals.store(3, Ordering::Relaxed);

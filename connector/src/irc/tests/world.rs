@@ -131,7 +131,7 @@ impl World {
         letters
     }
 
-    /// What was written down of what was said, as text.
+    /// What was written down of what was said and chosen, as text; not who speaks.
     pub async fn records(&self) -> Vec<String> {
         let stream = self.broker.topology().said("irc", "test");
         let records = self.broker.inner.read_stream(stream).await.unwrap();
@@ -221,7 +221,7 @@ impl World {
     }
 
     /// Ends as a process that is killed: nothing more is done.
-    pub async fn killed(self) {
+    pub async fn dies(self) {
         self.running.abort();
         self.running.await.unwrap_err();
     }
