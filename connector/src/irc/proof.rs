@@ -91,6 +91,11 @@ impl Unproved {
         self.lines.iter().any(|line| line.reply == reply)
     }
 
+    /// When the oldest line was written.
+    pub fn since(&self) -> Option<Instant> {
+        self.lines.front().map(|line| line.at)
+    }
+
     /// When the oldest line was written that no fence stands behind.
     pub fn unfenced_since(&self) -> Option<Instant> {
         self.lines.iter().find(|line| line.fence.is_none()).map(|line| line.at)

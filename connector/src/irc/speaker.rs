@@ -39,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const FENCE_AFTER: Duration = Duration::from_secs(10);
 /// How long a server may take to echo a line until it is asked with a fence.
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
+/// How long a server may take to prove that it took a line: longer than one takes that lets the line and a fence wait for
+/// its own flood limit, and short enough that a connection is given up within 90 s on which only we are not heard.
+const PROOF_WITHIN: Duration = Duration::from_secs(75);
 /// How long to wait before the memory is written again that could not be written.
 const REMEMBER_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long the memory may take to be written at the very end.
@@ -198,6 +201,7 @@ impl<'a> Turn<'a> {
 
     async fn run(&mut self) -> io::Result<()> {
         while !self.dismissed {
+            self.check_proofs()?;
             self.gather();
             if self.write.is_empty() {
                 self.wait().await;
@@ -207,6 +211,16 @@ impl<'a> Turn<'a> {
         }
         self.write_out().await?;
         self.writer.shutdown().await
+    }
+
+    /// A server that proves nothing for so long does not read what we write, though it may still be heard.
+    fn check_proofs(&self) -> io::Result<()> {
+        match self.unproved.since().filter(|since| since.elapsed() >= PROOF_WITHIN) {
+            Some(_) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not prove that it takes our lines"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Fills the next write with all that may be said now: orders first, then answers, then notices.
@@ -429,7 +443,8 @@ impl<'a> Turn<'a> {
         let leaving =
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });
         let decision = self.agenda.next_decision();
-        let others = [line, decision, self.fence_due(), leaving, self.remember_again];
+        let proofs = self.unproved.since().map(|since| since + PROOF_WITHIN);
+        let others = [line, decision, self.fence_due(), leaving, self.remember_again, proofs];
         others.into_iter().flatten().fold(look, Instant::min)
     }
 

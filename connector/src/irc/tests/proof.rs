@@ -400,3 +400,21 @@ async fn told_to_stop_it_asks_for_the_proof_of_a_slow_speakers_lines_at_once() {
     world.result().await.unwrap();
     assert_eq!(broker.inner.held("pubbot.replies.irc.test"), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_heard_but_proves_nothing_is_given_up() {
+    let (mut world, mut server) = World::in_a().await;
+    say(&world, 1..=1).await;
+    hears(&mut server, 1..=1).await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(74) {
+        server.says(":alice!a@h PRIVMSG #a :I can hear myself").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut next = world.server().await;
+    assert!((75..=77).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    drop(server);
+    next.welcomes().await;
+    hears(&mut next, 1..=1).await;
+    assert_eq!(world.unsaid(), 1);
+}
