@@ -439,10 +439,11 @@ async fn a_killed_process_has_lost_nothing_that_was_confirmed() {
         let mut consumer = consume(&broker, half, 100).await;
         let left = numbers(&mut consumer, held).await;
         assert!(left.is_sorted());
-        let (last_said, gone) = acknowledged.split_last().unwrap();
+        // in a short life none may be
+        let gone = acknowledged.split_last().map_or(&[][..], |(_, gone)| gone);
         assert!(gone.iter().all(|n| left.binary_search(n).is_err()), "round {round}: acknowledged, and there");
         for n in (0..=last).filter(|n| !acknowledged.contains(n)) {
-            assert!(left.binary_search(&n).is_ok(), "round {round}: {n} is lost (last said {last_said})");
+            assert!(left.binary_search(&n).is_ok(), "round {round}: {n} is lost");
         }
     }
 }
