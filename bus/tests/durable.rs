@@ -245,7 +245,7 @@ async fn a_queue_from_the_disk_becomes_as_it_is_declared_and_then_differs_from_n
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_nobody_uses_any_more_is_removed_after_its_time() {
     let folder = tempdir().unwrap();
     let clock = Arc::new(Clock(AtomicI64::new(1_700_000_000_000)));
@@ -265,9 +265,37 @@ async fn a_queue_that_nobody_uses_any_more_is_removed_after_its_time() {
     let broker = open();
     assert_eq!(broker.depth(&worker().name).await.unwrap(), Some(1));
     broker.declare(worker()).await.unwrap();
+    // those who use it may be about to start
+    assert_eq!(broker.depth(&old.name).await.unwrap(), Some(1));
+    tokio::time::advance(Duration::from_secs(11 * 60)).await;
+    publish(&broker, event("c.d", 2)).await;
     assert_eq!(broker.depth(&old.name).await.unwrap(), None);
     drop(broker);
     assert_eq!(open().depth(&old.name).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_was_used_until_the_process_was_killed_is_kept_however_little_was_written() {
+    const DAYS: u64 = 31;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let folder = tempdir().unwrap();
+    let clock = Arc::new(Clock(AtomicI64::new(1_700_000_000_000)));
+    let open = |folder: &Path| Embedded::open(folder, Topology::default(), clock.clone(), Durability::Process).unwrap();
+    let broker = open(folder.path());
+    let consumer = consume(&broker, worker(), 1).await;
+    for n in 0..DAYS {
+        publish(&broker, event("a.b", usize::try_from(n).unwrap())).await;
+        tokio::time::advance(day).await;
+        clock.0.fetch_add(24 * 60 * 60 * 1000, Ordering::Relaxed);
+    }
+    std::mem::forget((consumer, broker));
+    let folder = copied(folder.path());
+    let broker = open(folder.path());
+    broker.declare(Topology::default().worker("other", patterns(&["c.d"]))).await.unwrap();
+    // its worker is slow to come back
+    tokio::time::advance(Duration::from_secs(60 * 60)).await;
+    publish(&broker, event("c.d", 1)).await;
+    assert_eq!(broker.depth(&worker().name).await.unwrap(), Some(DAYS));
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ use crate::{Address, Argument, Delivery, Error, Message, Outcome, Queue, Settle}
 
 type QueueId = u64;
 
+/// How long the broker runs before it removes queues as unused: whoever uses one has declared it again by then.
+const EXPIRES_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How often the disk learns when the queues were last used, however little changes: a killed process leaves no older word
+/// of it than that.
+const TELLS_USE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[derive(Default)]
 pub(super) struct State {
     pub queues: HashMap<QueueId, Held>,
@@ -24,6 +30,8 @@ pub(super) struct State {
     /// Numbers queues, consumers, messages and deliveries.
     last_number: u64,
     pub disk: Option<Disk>,
+    /// When unused queues are removed next, and the disk learns when the others were last used.
+    tells_use: Option<Instant>,
     /// The task that wakes when something is due; it ends when nothing is.
     pub timer: Option<tokio::task::JoinHandle<()>>,
 }
@@ -78,6 +86,7 @@ impl State {
             });
         }
         self.disk = Some(disk);
+        self.tells_use = Some(Instant::now() + EXPIRES_AFTER);
     }
 
     fn create_undeclared(&mut self, queue: Queue, last_used: i64, shared: &Arc<Shared>) -> QueueId {
@@ -375,8 +384,15 @@ impl State {
         if disk.tries_again().is_some_and(|again| Instant::now() >= again) {
             disk.try_again(&mut self.queues);
         }
-        if disk.needs_a_file() {
-            self.remove_unused(now_ms());
+        let can_be_written = disk.tries_again().is_none();
+        let tells_use = can_be_written && self.tells_use.is_some_and(|at| Instant::now() >= at);
+        if disk.needs_a_file() || tells_use {
+            let now = now_ms();
+            self.note_use(now);
+            if tells_use {
+                self.tells_use = Some(Instant::now() + TELLS_USE_EVERY);
+                self.remove_unused(now);
+            }
             let Some(disk) = &mut self.disk else { return };
             disk.begin_file(self.queues.values());
             disk.commit();
@@ -392,11 +408,14 @@ impl State {
         }
     }
 
-    /// Removes queues that nobody has declared since the start, nor used for as long as they may be unused before.
-    fn remove_unused(&mut self, now: i64) {
+    fn note_use(&mut self, now: i64) {
         for held in self.queues.values_mut().filter(|held| !held.consumers.is_empty()) {
             held.last_used = now;
         }
+    }
+
+    /// Removes queues that nobody has declared since the start, nor used for as long as they may be unused before.
+    fn remove_unused(&mut self, now: i64) {
         let expired = |held: &Held| {
             let unused = now.saturating_sub(held.last_used);
             !held.declared && held.queue.number("x-expires").is_some_and(|expires| unused > expires)
