@@ -133,8 +133,11 @@ impl Message {
     /// acknowledged once this is confirmed.
     pub fn moved(delivery: &Delivery, queue: &str) -> Self {
         let mut message = moved(delivery, Address::Queue(queue.to_owned()));
-        let from = Some(&*delivery.queue).filter(|from| !from.is_empty());
-        set(&mut message.properties.headers, QUEUE, from);
+        // moved to the end of the queue that it is in, it still comes from where it came from
+        if *delivery.queue != *queue {
+            let from = Some(&*delivery.queue).filter(|from| !from.is_empty());
+            set(&mut message.properties.headers, QUEUE, from);
+        }
         message
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Runner {
     pub(crate) counts: Counts,
     /// There are not enough threads for handlers any more.
     pub(crate) worn_out: CancellationToken,
+    /// Nothing more is taken.
+    stopping: CancellationToken,
     /// The group's queue, where what is tried again comes from.
     pub(crate) queue: String,
     suspects: String,
@@ -128,6 +130,7 @@ impl Runner {
             seen: Seen::default(),
             counts: Counts::default(),
             worn_out: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             ambient: worker.ambient,
             matcher,
             hasher: std::hash::RandomState::new(),
@@ -145,7 +148,7 @@ impl Runner {
     pub(crate) fn home<'a>(&'a self, delivery: &'a Delivery) -> &'a str {
         match &*delivery.queue {
             "" => &self.queue,
-            queue if queue == self.suspects => Past::of(delivery).queue.unwrap_or(&self.queue),
+            _ if self.is_suspect(delivery) => Past::of(delivery).queue.unwrap_or(&self.queue),
             queue => queue,
         }
     }
@@ -172,9 +175,7 @@ impl Runner {
                 () = stop.cancelled() => break,
                 () = self.worn_out.cancelled() => break,
                 suspect = suspects.next() => match suspect {
-                    Some(suspect) => {
-                        stop.run_until_cancelled(self.try_alone(suspect, &mut found)).await;
-                    }
+                    Some(suspect) => self.try_alone(suspect, &mut found, &stop).await,
                     None => break,
                 },
                 taken = events.next_many(&mut batch, BATCH) => if taken == 0 { break },
@@ -183,8 +184,13 @@ impl Runner {
                 self.take(delivery, &mut found, false);
             }
         }
+        self.stopping.cancel();
+        let suspect = suspects.waiting();
         // what nobody looked at goes to other workers at once
         drop((events, suspects));
+        if let Some(suspect) = suspect {
+            self.suspect(suspect);
+        }
         self.drain().await;
         if self.worn_out.is_cancelled() { Err(RunError::LostThreads(SPARE_THREADS)) } else { Ok(()) }
     }
@@ -203,8 +209,9 @@ impl Runner {
     }
 
     /// Tries an event alone that may have killed its workers, so that it takes no other along. While it runs, nothing
-    /// else is taken.
-    async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found) {
+    /// else is taken. One that can't begin before we are to stop goes back as if it had not come: given back, it would
+    /// count as a death.
+    async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found, stop: &CancellationToken) {
         if suspect.attempts >= DEATHS {
             let why = format!("it killed its worker {DEATHS} times");
             let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, self.home(&suspect), why) };
@@ -215,8 +222,10 @@ impl Runner {
             );
             return self.bury(suspect, letter);
         }
-        if tokio::time::timeout(ALONE_WITHIN, self.idle()).await.is_err() {
-            tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
+        match stop.run_until_cancelled(tokio::time::timeout(ALONE_WITHIN, self.idle())).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::warn!("handlers still run; what may have killed its worker is tried beside them"),
+            None => return self.suspect(suspect),
         }
         tracing::warn!(
             message_id = suspect.properties.message_id,
@@ -225,7 +234,18 @@ impl Runner {
         );
         self.take(suspect, found, true);
         // every handler has its time, and whatever blocks is abandoned
-        self.idle().await;
+        stop.run_until_cancelled(self.idle()).await;
+    }
+
+    /// It came from where it is tried alone.
+    fn is_suspect(&self, delivery: &Delivery) -> bool {
+        *delivery.queue == *self.suspects
+    }
+
+    /// What the broker can't take now is sent to it until it can: given back, a suspect would be taken for one that has
+    /// killed its worker.
+    pub(crate) fn persists_with(&self, delivery: &Delivery) -> bool {
+        self.is_suspect(delivery) && !self.stopping.is_cancelled() && !self.worn_out.is_cancelled()
     }
 
     /// Waits until everything that was begun is settled.

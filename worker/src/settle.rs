@@ -97,7 +97,7 @@ impl Runner {
                 count,
                 "a handler failed: it is tried again in {wait:?}"
             );
-            match self.send(Message::retry(delivery, self.home(delivery), name, attempts, after)).await {
+            match self.send(delivery, Message::retry(delivery, self.home(delivery), name, attempts, after)).await {
                 Err(refused) if is_refusal(&refused) => why = format!("{why}; and it can't be tried again: {refused}"),
                 sent => return sent,
             }
@@ -113,12 +113,12 @@ impl Runner {
         );
         let handler = Some(name.clone());
         let letter = DeadLetter { attempts, handler, ..DeadLetter::new(delivery, self.home(delivery), why) };
-        self.send(Message::dead(self.broker.topology(), delivery, &letter)).await
+        self.send(delivery, Message::dead(self.broker.topology(), delivery, &letter)).await
     }
 
     /// Sets an event aside with the dead letters, and acknowledges it.
     pub(crate) async fn bury_with(&self, delivery: Delivery, letter: DeadLetter) {
-        match self.send(Message::dead(self.broker.topology(), &delivery, &letter)).await {
+        match self.send(&delivery, Message::dead(self.broker.topology(), &delivery, &letter)).await {
             Ok(()) => delivery.acknowledge(),
             Err(why) if is_refusal(&why) => {
                 tracing::error!(key = &*delivery.key, %why, "a dead letter can't be written: the broker buries the event as it is");
@@ -130,14 +130,14 @@ impl Runner {
 
     /// Moves an event to another queue.
     pub(crate) async fn move_to(&self, delivery: Delivery, queue: &str) {
-        match self.send(Message::moved(&delivery, queue)).await {
+        match self.send(&delivery, Message::moved(&delivery, queue)).await {
             Ok(()) => delivery.acknowledge(),
             Err(why) => give_back(delivery, &why).await,
         }
     }
 
-    /// Publishes until it is confirmed, or refused, or the broker has had its chances.
-    async fn send(&self, message: Message) -> Result<(), Error> {
+    /// Publishes what becomes of a delivery until it is confirmed, or refused, or the broker has had its chances.
+    async fn send(&self, delivery: &Delivery, message: Message) -> Result<(), Error> {
         let mut tries = 1;
         loop {
             let sent = match tokio::time::timeout(PUBLISH_WITHIN, self.broker.publish(message.clone())).await {
@@ -145,7 +145,9 @@ impl Runner {
                 Err(_) => Err(Error::TimedOut { what: "take a message", after: PUBLISH_WITHIN }),
             };
             match sent {
-                Err(Error::Away { .. } | Error::TimedOut { .. }) if tries < TRIES => tries += 1,
+                Err(Error::Away { .. } | Error::TimedOut { .. }) if tries < TRIES || self.persists_with(delivery) => {
+                    tries += 1;
+                }
                 sent => return sent,
             }
             tokio::time::sleep(PAUSE).await;
@@ -167,9 +169,12 @@ async fn give_back(delivery: Delivery, why: &Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::sync::{Mutex, PoisonError};
 
-    use bus::{Broker, Embedded, Properties, Topology};
+    use async_trait::async_trait;
+    use bus::{Address, Broker, Confirm, Consumer, Embedded, Lock, Properties, Queue, Topology};
+    use bytes::Bytes;
     use protocol::RoutingKey;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
@@ -207,5 +212,63 @@ mod tests {
         };
         assert_eq!(DeadLetter::read(&letter), expected);
         assert_ne!(letter.properties, Properties::default());
+    }
+
+    /// A broker that takes nothing for so many dead letters.
+    struct Away(Embedded, AtomicUsize);
+
+    #[async_trait]
+    impl Broker for Away {
+        fn topology(&self) -> &Topology {
+            self.0.topology()
+        }
+        async fn publish(&self, message: Message) -> Confirm {
+            let dead = matches!(&message.to, Address::Queue(name) if *name == self.topology().dead().name);
+            let left = |left: usize| left.checked_sub(1);
+            if dead && self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+                return Confirm::known(Err(Error::TimedOut { what: "confirm a message", after: PAUSE }));
+            }
+            self.0.publish(message).await
+        }
+        async fn declare(&self, queue: Queue) -> Result<(), Error> {
+            self.0.declare(queue).await
+        }
+        async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error> {
+            self.0.consume(queue, prefetch).await
+        }
+        async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
+            self.0.depth(queue).await
+        }
+        async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {
+            self.0.read_stream(stream).await
+        }
+        async fn lock(&self, name: &str) -> Result<Lock, Error> {
+            self.0.lock(name).await
+        }
+        async fn close(&self) {
+            self.0.close().await;
+        }
+    }
+
+    async fn gives_up() -> Result<(), crate::Error> {
+        Err(crate::Error::give_up("no"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_is_not_given_back_while_the_broker_does_not_answer() {
+        let inner = Embedded::new(Topology::default());
+        let mut dead = inner.consume(inner.topology().dead(), 1).await.unwrap();
+        let suspects = inner.topology().suspect("main");
+        inner.declare(suspects.clone()).await.unwrap();
+        let event = protocol::Event::new(RoutingKey::parse("a").unwrap(), uuid::Uuid::nil(), &serde_json::json!({}));
+        let mut message = Message::event(event.unwrap(), "test", None);
+        message.to = Address::Queue(suspects.name.clone());
+        message.properties.headers.insert("key".into(), "a".into());
+        inner.publish(message).await.await.unwrap();
+        let broker = Arc::new(Away(inner.clone(), AtomicUsize::new(TRIES * 4)));
+        let worker = Worker::new("main").plugin(Plugin::new("p").on(crate::event("a"), gives_up)).here();
+        tokio::spawn(worker.attach(broker).await.unwrap().work(CancellationToken::new()));
+        let letter = DeadLetter::read(&dead.next().await.unwrap());
+        assert_eq!(letter.error.as_deref(), Some("no"), "it has killed nobody");
     }
 }

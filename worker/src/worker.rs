@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, Consumer, Delay, Error, Queue, System};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use protocol::{Ambient, Pattern};
 use tokio::time::timeout;
@@ -206,5 +207,10 @@ impl Suspects {
             Some(first) => Some(first),
             None => self.consumer.next().await,
         }
+    }
+
+    /// One that has come and that nobody has looked at.
+    pub(crate) fn waiting(&mut self) -> Option<bus::Delivery> {
+        self.next().now_or_never().flatten()
     }
 }

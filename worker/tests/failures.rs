@@ -408,3 +408,34 @@ async fn a_stopping_worker_finishes_what_runs_and_gives_back_the_rest() {
     let queue = world.broker.topology().worker("main", vec![]).name;
     assert_eq!(world.broker.depth(&queue).await.unwrap(), Some(299));
 }
+
+#[tokio::test]
+async fn a_suspect_that_did_not_begin_before_its_worker_stopped_has_killed_nobody() {
+    async fn slow() {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    let world = World::empty().await;
+    let topology = world.broker.topology().clone();
+    let suspects = topology.suspect("main");
+    world.broker.declare(topology.worker("main", vec![protocol::Pattern::parse("#").unwrap()])).await.unwrap();
+    world.broker.declare(suspects.clone()).await.unwrap();
+    world.say(1, "hi").await;
+    let mut events = world.broker.consume(topology.worker("main", vec![]), 2).await.unwrap();
+    let event = next(&mut events).await;
+    let suspect = Message::moved(&event, &suspects.name);
+    event.acknowledge();
+    drop(events);
+    let plugin = || Plugin::new("p").on(command("slow"), slow).on(trigger("hi"), steady);
+    let (working, stop) = world.start(plugin()).await;
+    world.say(2, "!slow").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // the worker looks at it, and waits for what runs
+    world.broker.publish(suspect).await.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, working).await.unwrap().unwrap().unwrap();
+    let mut consumer = world.broker.consume(suspects, 1).await.unwrap();
+    let suspect = next(&mut consumer).await;
+    assert_eq!(suspect.attempts, 0, "it has killed nobody");
+    assert_eq!(suspect.properties.word("queue"), Some("pubbot.worker.main"), "it knows where it came from");
+}
