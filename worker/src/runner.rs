@@ -37,6 +37,10 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 const ALONE_WITHIN: Duration = Duration::from_secs(30);
 /// An event that was delivered so often before is a suspect: it may be what killed its workers.
 const SUSPICIOUS: u32 = 2;
+/// The same in an ordered group. Whenever a partition goes to another worker, what was on its way to the first counts as
+/// delivered: a restart of four workers, one after the other, comes to 3, and an event that is tried alone is overtaken by
+/// its successors. What really kills its workers is found all the same, a few deaths later.
+const SUSPICIOUS_IN_ORDER: u32 = 8;
 /// A suspect that was delivered so often before has killed so many workers, alone.
 const DEATHS: u32 = 3;
 /// Events older than this are skipped, by handlers that don't ask for them.
@@ -61,7 +65,7 @@ pub(crate) struct Runner {
     /// The group's queue, where what is tried again comes from.
     pub(crate) queue: String,
     suspects: String,
-    /// What was delivered so often before is tried alone. When a partition goes to another worker, that counts, too.
+    /// What was delivered so often before is tried alone.
     suspicious: u32,
     ambient: Arc<dyn Ambient>,
     matcher: Matcher,
@@ -118,7 +122,7 @@ impl Runner {
         Ok(Runner {
             queue: topology.worker(&worker.group, Vec::new()).name,
             suspects: topology.suspect(&worker.group).name,
-            suspicious: SUSPICIOUS + u32::from(worker.ordered),
+            suspicious: if worker.ordered { SUSPICIOUS_IN_ORDER } else { SUSPICIOUS },
             broker,
             networks: worker.networks,
             by_name: handlers.iter().enumerate().map(|(index, handler)| (handler.name.clone(), index)).collect(),

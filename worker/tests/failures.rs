@@ -367,6 +367,24 @@ async fn what_was_delivered_again_and_again_is_tried_alone_and_innocents_are_ans
 }
 
 #[tokio::test]
+async fn in_an_ordered_group_what_came_back_with_its_partition_is_not_overtaken() {
+    let mut world = World::empty().await;
+    let queue = world.broker.topology().worker("main", vec![protocol::Pattern::parse("#").unwrap()]);
+    world.broker.declare(queue.clone()).await.unwrap();
+    world.say(1, "hi").await;
+    world.say(2, "hi").await;
+    // as when four workers are restarted one after the other
+    comes_back(&world, queue, 3).await;
+    let worker = Worker::new("main").ordered(true).plugin(Plugin::new("p").on(trigger("hi"), steady));
+    let worker = worker.attach(Arc::new(world.broker.clone())).await.unwrap();
+    tokio::spawn(worker.work(CancellationToken::new()));
+    for id in ["00000001", "00000002"] {
+        let heard = world.hear().await;
+        assert!(heard.contains(id), "{heard}");
+    }
+}
+
+#[tokio::test]
 async fn what_kills_three_workers_alone_is_a_dead_letter_and_the_next_suspect_is_answered() {
     let mut world = World::empty().await;
     let topology = world.broker.topology().clone();
