@@ -159,6 +159,10 @@ pub enum Error {
         /// What the system says.
         why: String,
     },
+    /// The embedded broker was to have messages on the disk before it accepts them, and the disk can't be written. If
+    /// that was found out only now, it has the message in memory, and delivers it all the same.
+    #[error("the disk can't be written: messages are not accepted")]
+    NotOnDisk,
     /// The broker was closed by us.
     #[error("the connection to the broker was closed")]
     Closed,

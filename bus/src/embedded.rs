@@ -61,7 +61,8 @@ impl Embedded {
     /// unless it was acknowledged, however that process ended.
     ///
     /// A disk that can't be written stops nothing: messages are in memory only as long as that lasts, which is logged
-    /// when it begins and when it ends. A damaged file costs what is damaged in it.
+    /// when it begins and when it ends. With [`Durability::Power`] none are accepted then: whoever publishes is told
+    /// [`Error::NotOnDisk`]. A damaged file costs what is damaged in it.
     ///
     /// # Errors
     /// [`Error::Folder`] when the folder can't be used, or another process uses it.
@@ -138,9 +139,12 @@ impl Broker for Embedded {
     }
 
     async fn publish(&self, message: Message) -> Confirm {
-        let taken = self.take(message);
+        // sent again and again, it would be there as often
+        let refused = self.shared.power && self.shared.is_failing();
+        let taken = if refused { Err(Error::NotOnDisk) } else { self.take(message) };
         self.shared.tend_timer();
         match (taken, self.shared.safe()) {
+            (Ok(()), Some(_)) if self.shared.is_failing() => Confirm::known(Err(Error::NotOnDisk)),
             (Ok(()), Some(safe)) => Confirm::awaited(safe),
             (taken, _) => Confirm::known(taken),
         }
@@ -250,6 +254,11 @@ impl Shared {
     /// 0 when nobody knows.
     fn now_ms(&self) -> i64 {
         self.now().map_or(0, Timestamp::millis)
+    }
+
+    /// The disk can't be written.
+    fn is_failing(&self) -> bool {
+        self.lock().disk.as_ref().is_some_and(|disk| disk.tries_again().is_some())
     }
 
     /// Resolves when everything that was accepted is on the disk; `None`: that is not asked for.

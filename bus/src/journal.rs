@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::fifo::{Cursor, Entry, Journal, Refused};
 pub(crate) use self::log::Log;
 pub use self::log::Recovered;
+pub(crate) use self::sync::Failure;
 
 /// A journal keeps at most this many bytes unless told otherwise: 256 MiB.
 pub const JOURNAL_BYTES: u64 = 256 * 1024 * 1024;

@@ -299,6 +299,26 @@ async fn a_queue_that_was_used_until_the_process_was_killed_is_kept_however_litt
 }
 
 #[tokio::test]
+async fn what_was_to_survive_a_power_failure_is_not_confirmed_while_the_disk_cannot_be_written() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("queues");
+    let broker = Embedded::open(&folder, Topology::default(), ambient(), Durability::Power).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    broker.declare(worker()).await.unwrap();
+    let publish = async || timeout(PATIENCE, broker.publish(event("a.b", 1)).await).await.unwrap();
+    assert!(matches!(publish().await, Err(Error::NotOnDisk)));
+    std::fs::create_dir(&folder).unwrap();
+    timeout(PATIENCE, async {
+        while publish().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(broker.held(&worker().name) <= 2, "what was refused is not there, but for what showed that the disk fails");
+}
+
+#[tokio::test]
 async fn the_folder_stays_small_whatever_passes_through() {
     let folder = tempdir().unwrap();
     let broker = open(folder.path());

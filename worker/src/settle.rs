@@ -145,7 +145,9 @@ impl Runner {
                 Err(_) => Err(Error::TimedOut { what: "take a message", after: PUBLISH_WITHIN }),
             };
             match sent {
-                Err(Error::Away { .. } | Error::TimedOut { .. }) if tries < TRIES || self.persists_with(delivery) => {
+                Err(Error::Away { .. } | Error::TimedOut { .. } | Error::NotOnDisk)
+                    if tries < TRIES || self.persists_with(delivery) =>
+                {
                     tries += 1;
                 }
                 sent => return sent,

@@ -325,6 +325,7 @@ impl Disk {
         let changes = failing.changes;
         let last_before = self.tail.log().segments().back().map_or(0, |segment| segment.number());
         self.steps.clear();
+        self.tail.log().forget_failure();
         let rewritten = self.try_begin_file(&catalogue(queues.values())).and_then(|()| self.rewrite(u64::MAX, queues));
         match rewritten {
             Ok(()) => {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::journal::Log;
+use crate::journal::{Failure, Log};
 
 /// A buffer that has grown beyond this shrinks again: 1 MiB.
 const MAX_KEPT_BUFFER: usize = 1024 * 1024;
@@ -17,12 +17,13 @@ pub(super) struct Tail {
     log: Mutex<Log>,
     pending: Mutex<Vec<u8>>,
     /// Why something could not be written, until the broker has taken note.
-    failure: Mutex<Option<io::Error>>,
+    failure: Failure,
 }
 
 impl Tail {
     pub fn new(log: Log) -> Self {
-        Tail { log: Mutex::new(log), pending: Mutex::default(), failure: Mutex::default() }
+        let failure = log.failure();
+        Tail { log: Mutex::new(log), pending: Mutex::default(), failure }
     }
 
     /// Puts down the steps of one change; they are written with the next flush.

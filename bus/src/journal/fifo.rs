@@ -91,22 +91,34 @@ pub struct Cursor {
 }
 
 impl Journal {
-    /// Opens a journal in the first sub-folder (`0`, `1`, …) that no other process has, and takes over what dead
-    /// processes left in the others, see [`Journal::adopt`].
+    /// Opens a journal in the first sub-folder (`0`, `1`, …) that can be used and that no other process has, and takes
+    /// over what dead processes left in the others, see [`Journal::adopt`].
     ///
     /// # Errors
-    /// When the folder can't be made, read or locked, or 16 processes have journals in it. Damaged files are no error.
+    /// When none of them can be made, read or locked, or 16 processes have journals in it. Damaged files are no error.
     pub fn open(settings: &JournalSettings, ambient: &Arc<dyn Ambient>) -> io::Result<Self> {
+        let mut unusable = None;
         for own in 0..SUB_FOLDERS {
-            if let Some(state) = State::open(&sub_folder(settings, own), settings, ambient)? {
-                let home = Home { settings: settings.clone(), ambient: ambient.clone(), own };
-                let journal = Journal { home: Arc::new(home), state: Arc::new(Mutex::new(state)) };
-                journal.adopt();
-                return Ok(journal);
+            let folder = sub_folder(settings, own);
+            match State::open(&folder, settings, ambient) {
+                Ok(Some(state)) => {
+                    let home = Home { settings: settings.clone(), ambient: ambient.clone(), own };
+                    let journal = Journal { home: Arc::new(home), state: Arc::new(Mutex::new(state)) };
+                    journal.adopt();
+                    return Ok(journal);
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::warn!(folder = %folder.display(), %why, "a journal can't be used: trying the next");
+                    unusable = Some(why);
+                }
             }
         }
-        let why = format!("{SUB_FOLDERS} processes use {} already", settings.folder.display());
-        Err(io::Error::new(io::ErrorKind::WouldBlock, why))
+        let taken = || {
+            let why = format!("{SUB_FOLDERS} processes use {} already", settings.folder.display());
+            io::Error::new(io::ErrorKind::WouldBlock, why)
+        };
+        Err(unusable.unwrap_or_else(taken))
     }
 
     /// Moves the entries that dead processes left in other sub-folders to the end of this journal, as far as it has
@@ -473,6 +485,26 @@ mod tests {
         again.confirm(2);
         drop(again);
         assert!(numbers(&open(&settings)).is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_keeps_nobody_from_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder);
+        // neither the first nor a neighbour is a folder
+        fs::create_dir_all(&settings.folder).unwrap();
+        fs::write(settings.folder.join("0"), b"").unwrap();
+        fs::create_dir_all(settings.folder.join("2/lock")).unwrap();
+        fs::write(settings.folder.join("2/0000000000000001-00000000.log"), b"").unwrap();
+        let journal = open(&settings);
+        append(&journal, "kept").unwrap();
+        drop(journal);
+        assert_eq!(numbers(&open(&settings)), [1]);
+        for n in 1..SUB_FOLDERS {
+            fs::remove_dir_all(settings.folder.join(n.to_string())).ok();
+            fs::write(settings.folder.join(n.to_string()), b"").unwrap();
+        }
+        assert!(Journal::open(&settings, &ambient()).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Durability;
 use super::folder::{Folder, Name};
 use super::frame::{self, Part};
-use super::sync::{Syncer, sync_folder};
+use super::sync::{Failure, Syncer, sync_folder};
 use crate::Error;
 
 /// A buffer that has grown beyond this for one large record shrinks again: 1 MiB.
@@ -31,6 +31,7 @@ pub(crate) struct Log {
     /// What all the files have together.
     bytes: u64,
     syncer: Option<Syncer>,
+    failure: Failure,
     buffer: Vec<u8>,
 }
 
@@ -73,13 +74,24 @@ impl Log {
         mut read: impl FnMut(u64, &[u8]),
     ) -> io::Result<Option<(Self, Recovered)>> {
         let Some(folder) = Folder::take(folder)? else { return Ok(None) };
+        let failure = Failure::default();
         let syncer = match durability {
             Durability::Process => None,
-            Durability::Power => Some(Syncer::start()?),
+            Durability::Power => Some(Syncer::start(failure.clone())?),
         };
         let (segments, current, buffer) = (VecDeque::new(), None, Vec::new());
-        let mut log =
-            Log { folder, segment_bytes, ambient, segments, current, last_number: 0, bytes: 0, syncer, buffer };
+        let mut log = Log {
+            folder,
+            segment_bytes,
+            ambient,
+            segments,
+            current,
+            last_number: 0,
+            bytes: 0,
+            syncer,
+            failure,
+            buffer,
+        };
         let mut recovered = Recovered::default();
         for name in log.folder.segments()? {
             log.recover(name, &mut recovered, &mut read);
@@ -249,6 +261,18 @@ impl Log {
     /// Where a segment is, and the number that its checksums begin with.
     pub(super) fn place(&self, segment: &Segment) -> (PathBuf, u32) {
         (self.folder.file(segment.name), segment.name.salt)
+    }
+
+    /// Where it says that what was appended can't be made as safe as was asked for.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    /// Everything that counts is going to be appended anew, to another file.
+    pub fn forget_failure(&self) {
+        if let Some(syncer) = &self.syncer {
+            syncer.forget_failure();
+        }
     }
 
     /// Resolves when all that was appended is as safe as was asked for; `None`: it is already.

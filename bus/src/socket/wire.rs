@@ -190,6 +190,7 @@ impl From<Error> for Trouble {
             | Error::TimedOut { .. }
             | Error::NotRunning { .. }
             | Error::NotFromOutside(_)
+            | Error::NotOnDisk
             | Error::Folder { .. }) => Trouble::Away { broker: "the other end".to_owned(), why: other.to_string() },
         }
     }
