@@ -119,9 +119,9 @@ impl Embedded {
             return self.shared.change(|state, loose| state.publish(message, now, loose));
         };
         let retry = self.topology.retry(*after);
-        let delayed = self.shared.change(|state, _| {
+        let delayed = self.shared.change(|state, loose| {
             let id = state.declare(&retry, &self.shared)?;
-            state.delay(id, message, now)
+            state.delay(id, message, now, loose)
         });
         self.shared.timer.notify_one();
         delayed
@@ -175,9 +175,9 @@ impl Broker for Embedded {
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {
         let now = self.shared.now().map(Timestamp::millis);
-        self.shared.change(|state, _| {
+        self.shared.change(|state, loose| {
             let id = state.declare(&stream, &self.shared)?;
-            state.shed(id, now);
+            state.shed(id, now, loose);
             Ok(state.queues.get(&id).map_or(Vec::new(), |held| held.ready.iter().map(|it| it.body.clone()).collect()))
         })
     }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_work_queue_drops_its_oldest_and_a_full_reply_queue_refuses_more() {
+    async fn a_full_work_queue_buries_its_oldest_and_a_full_reply_queue_refuses_more() {
         let broker = Embedded::new(Topology::default());
         let mut small = broker.topology().worker("main", vec![Pattern::parse("#").unwrap()]);
         small.arguments.push(("x-max-length", 2.into()));
@@ -313,6 +313,12 @@ mod tests {
             broker.publish(event(text)).await.await.unwrap();
         }
         assert_eq!(broker.held(&small.name), 2);
+        let mut dead = broker.consume(broker.topology().dead(), 1).await.unwrap();
+        let oldest = dead.next().await.unwrap();
+        let body = String::from_utf8_lossy(&oldest.body).into_owned();
+        assert!(body.contains(&protocol::foreign_uuid("1").to_string()), "{body}");
+        assert_eq!(&*oldest.key, "a.b");
+        oldest.acknowledge();
 
         let mut replies = broker.topology().replies("irc", "n");
         replies.arguments.retain(|(name, _)| *name != "x-max-length-bytes");

@@ -192,14 +192,20 @@ impl State {
                 due: None,
                 home: Home::default(),
             };
-            self.enqueue(id, stored, now.map(Timestamp::millis));
+            self.enqueue(id, stored, now.map(Timestamp::millis), loose);
             self.dispatch(id, loose);
         }
         Ok(())
     }
 
     /// Puts a message into a retry queue; `message.to` says where it goes when its time has come.
-    pub fn delay(&mut self, id: QueueId, message: Message, now: Option<Timestamp>) -> Result<(), Error> {
+    pub fn delay(
+        &mut self,
+        id: QueueId,
+        message: Message,
+        now: Option<Timestamp>,
+        loose: &mut Loose,
+    ) -> Result<(), Error> {
         let destination = message.destination().to_owned();
         let position = self.number();
         let Some(held) = self.queues.get(&id) else { return Err(Error::Unroutable(destination)) };
@@ -218,7 +224,7 @@ impl State {
             due: None,
             home: Home::default(),
         };
-        self.enqueue(id, stored, now.map(Timestamp::millis));
+        self.enqueue(id, stored, now.map(Timestamp::millis), loose);
         Ok(())
     }
 
@@ -259,7 +265,7 @@ impl State {
         }
         let position = self.number();
         let stored = Stored { position, due: None, moment: 0, ..stored };
-        self.enqueue(free.unwrap_or(delaying), stored, Some(now_ms));
+        self.enqueue(free.unwrap_or(delaying), stored, Some(now_ms), loose);
         if let Some(id) = free {
             self.dispatch(id, loose);
         }
@@ -281,7 +287,7 @@ impl State {
     }
 
     /// A message that is new in this queue.
-    fn enqueue(&mut self, id: QueueId, mut stored: Stored, now: Option<i64>) {
+    fn enqueue(&mut self, id: QueueId, mut stored: Stored, now: Option<i64>, loose: &mut Loose) {
         let Some(held) = self.queues.get_mut(&id) else { return };
         if let Some(delay) = held.delay() {
             let ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
@@ -294,13 +300,12 @@ impl State {
             disk.put(&held.queue.name, &mut stored, false);
         }
         held.insert(stored);
-        self.shed(id, now);
+        self.shed(id, now, loose);
     }
 
-    /// Drops the oldest of what is beyond the queue's limits.
-    pub fn shed(&mut self, id: QueueId, now: Option<i64>) {
-        let Some(held) = self.queues.get_mut(&id) else { return };
-        while held.over_limit(now) {
+    /// Drops the oldest of what is beyond the queue's limits; where its dead letters go somewhere, it goes there.
+    pub fn shed(&mut self, id: QueueId, now: Option<i64>, loose: &mut Loose) {
+        while let Some(held) = self.queues.get_mut(&id).filter(|held| held.over_limit(now)) {
             let Some(oldest) = held.pop() else { break };
             if let Some(disk) = self.disk.as_mut().filter(|_| held.is_durable()) {
                 disk.done(&oldest);
@@ -309,6 +314,7 @@ impl State {
                 let (queue, key) = (&held.queue.name, &*oldest.key);
                 tracing::warn!(queue, key, "the queue is full: its oldest message is dropped");
             }
+            self.bury(id, oldest, loose);
         }
     }
 
@@ -353,7 +359,7 @@ impl State {
             Outcome::Requeue => {
                 held.insert(stored);
                 // others came meanwhile
-                self.shed(id, None);
+                self.shed(id, None, loose);
             }
             Outcome::Bury => self.bury(id, stored, loose),
         }
@@ -367,7 +373,7 @@ impl State {
         });
         if let Some(dead) = dead {
             let position = self.number();
-            self.enqueue(dead, Stored { position, attempts: 0, ..stored }, None);
+            self.enqueue(dead, Stored { position, attempts: 0, ..stored }, None, loose);
             self.dispatch(dead, loose);
         }
     }

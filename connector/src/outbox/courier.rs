@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::store::{Store, Waiting};
 use crate::APP_ID;
 
-/// How many published events may be unconfirmed: as many as a broker takes (`Broker::publish`).
-const UNCONFIRMED_EVENTS: usize = 1_000;
+/// How many published events may be unconfirmed: fewer than the 1,000 messages that a broker takes (`Broker::publish`), so
+/// that what else the process publishes, as the speaker its memory, doesn't wait behind a backlog of events.
+const UNCONFIRMED_EVENTS: usize = 900;
 /// The pause before everything unconfirmed is published again; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
