@@ -26,8 +26,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use protocol::{Ambient, Pattern};
 use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -195,7 +197,9 @@ impl Broker for RabbitMq {
         self.declare(stream.clone()).await?;
         let mark = format!("{:016x}{:016x}", self.ambient.random(), self.ambient.random());
         self.publish(stream::mark(&stream, &mark)).await.await?;
-        self.patiently(|live| stream::read(live, &stream, &mark)).await
+        // no limit for all of it, but for how long nothing may come: on a slow line it takes its time
+        let (deadline, backoff) = (Instant::now() + SET_UP_WITHIN, Backoff::new(self.ambient.clone()));
+        begin_until(deadline, self.consuming.clone(), backoff, |live| stream::read(live, &stream, &mark).map(Ok)).await
     }
 
     async fn lock(&self, name: &str) -> Result<Lock, Error> {
@@ -241,16 +245,29 @@ async fn consume(
 }
 
 /// Does something that needs a connection, again and again while the broker is away, for 30 s.
-async fn patiently<T, F>(mut link: Link, mut backoff: Backoff, attempt: impl Fn(Live) -> F) -> Result<T, Error>
+async fn patiently<T, F>(link: Link, backoff: Backoff, attempt: impl Fn(Live) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
     let deadline = Instant::now() + SET_UP_WITHIN;
+    begin_until(deadline, link, backoff, |live| timeout_at(deadline, attempt(live))).await
+}
+
+/// The same, where only the beginning of the last attempt has a deadline, and each attempt limits itself.
+async fn begin_until<T, F>(
+    deadline: Instant,
+    mut link: Link,
+    mut backoff: Backoff,
+    attempt: impl Fn(Live) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<Result<T, Error>, Elapsed>>,
+{
     let mut last = link.away();
     loop {
         let Ok(live) = timeout_at(deadline, link.live()).await else { return Err(last) };
         let live = live?;
-        match timeout_at(deadline, attempt(live.clone())).await {
+        match attempt(live.clone()).await {
             Ok(Err(why @ (Error::Away { .. } | Error::TimedOut { .. }))) => {
                 if matches!(why, Error::TimedOut { .. }) {
                     live.doubt().await;

@@ -76,7 +76,7 @@ pub(super) struct Courier {
     declared: Declared,
     ambient: Arc<dyn Ambient>,
     stop: CancellationToken,
-    /// Taken from the inbox while there was no channel, in order.
+    /// Taken from the inbox while nothing could be sent, in order.
     waiting: Vec<Outgoing>,
 }
 
@@ -138,6 +138,11 @@ impl Courier {
     /// While nothing can be sent: after a while forgets messages that nobody waits for any more.
     async fn sweep(&mut self) {
         tokio::time::sleep(SWEEP_EVERY).await;
+        self.forget_what_is_over();
+    }
+
+    /// While nothing can be sent: makes room where nobody waits any more.
+    fn forget_what_is_over(&mut self) {
         while let Ok(outgoing) = self.inbox.try_recv() {
             self.waiting.push(outgoing);
         }
@@ -147,9 +152,6 @@ impl Courier {
     /// Publishes on one channel until it breaks or we are to close.
     async fn serve(&mut self, live: &Live, channel: Channel) -> End {
         let mut sending = Sending::new(live.clone(), channel, &self.topology, self.ambient.clone());
-        for outgoing in std::mem::take(&mut self.waiting) {
-            sending.send(outgoing);
-        }
         let end = self.relay(live, &mut sending).await;
         match end {
             End::Broken => sending.fail(&self.link.away()),
@@ -171,11 +173,14 @@ impl Courier {
         let mut batch = Vec::new();
         let mut open = true;
         loop {
+            let may_leave = sending.room().min(self.waiting.len());
+            self.waiting.drain(..may_leave).for_each(|outgoing| sending.send(outgoing));
             let stopped = !open || self.stop.is_cancelled();
-            if stopped && self.inbox.is_empty() && sending.is_empty() {
+            if stopped && self.inbox.is_empty() && self.waiting.is_empty() && sending.is_empty() {
                 return End::Closed;
             }
-            let room = sending.room();
+            // first what waited before
+            let room = if self.waiting.is_empty() { sending.room() } else { 0 };
             tokio::select! {
                 biased;
                 confirmed = sending.confirmed() => if sending.settle(confirmed).is_err() {
@@ -186,10 +191,16 @@ impl Courier {
                     batch.drain(..).for_each(|outgoing| sending.send(outgoing));
                 }
                 () = &mut lost => return End::Broken,
-                _ = sweep.tick() => if sending.sweep().is_err() {
-                    live.give_up();
-                    return End::Broken;
-                },
+                _ = sweep.tick() => {
+                    if sending.sweep().is_err() {
+                        live.give_up();
+                        return End::Broken;
+                    }
+                    // a broker that is short of memory may take nothing for hours
+                    if sending.room() == 0 {
+                        self.forget_what_is_over();
+                    }
+                }
                 () = self.stop.cancelled(), if !stopped => {}
                 () = &mut closing => return End::Closed,
             }
