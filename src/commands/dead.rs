@@ -161,7 +161,7 @@ impl Show {
             }
             seen.push(letter);
         }
-        wanted.all_found()
+        wanted.all_found(dead.unseen)
     }
 }
 
@@ -193,7 +193,7 @@ impl Retry {
             }
         }
         tell(&format!("{} tried again", number_of(retried)));
-        wanted.all_found()?;
+        wanted.all_found(dead.unseen)?;
         if failed { Err(Failure::Told) } else { Ok(()) }
     }
 }
@@ -212,7 +212,7 @@ impl Forget {
             }
         }
         tell(&format!("{} dropped", number_of(dropped)));
-        wanted.all_found()
+        wanted.all_found(dead.unseen)
     }
 }
 
@@ -278,14 +278,22 @@ impl Wanted {
         found.map(|(_, found)| *found = true).count() > 0
     }
 
-    fn all_found(self) -> Result<(), Failure> {
+    /// `unseen`: how many letters were not looked at.
+    fn all_found(self, unseen: Option<u64>) -> Result<(), Failure> {
         let missing: Vec<String> = self.0.into_iter().filter(|(_, found)| !found).map(|(id, _)| id).collect();
+        let more = match unseen {
+            Some(more @ 1..) => {
+                format!(" among the oldest {AT_ONCE}; {more} more were not looked at: retry or drop older ones first")
+            }
+            _ => String::new(),
+        };
         match missing.as_slice() {
             [] => Ok(()),
-            [id] => {
+            [id] if more.is_empty() => {
                 Err(Failure::failed(format!("there is no dead letter {id}; `pubbot dead list` shows what there is")))
             }
-            ids => Err(Failure::failed(format!("there are no dead letters {}", ids.join(", ")))),
+            [id] => Err(Failure::failed(format!("there is no dead letter {id}{more}"))),
+            ids => Err(Failure::failed(format!("there are no dead letters {}{more}", ids.join(", ")))),
         }
     }
 }
@@ -308,10 +316,12 @@ mod tests {
     fn an_id_that_is_not_there_is_named() {
         let mut wanted = Wanted::new(vec!["a".into(), "b".into()]);
         assert!(wanted.has("A") && !wanted.has("c"));
-        let Err(Failure::Failed(why)) = wanted.all_found() else { panic!("b was not found") };
+        let Err(Failure::Failed(why)) = wanted.all_found(Some(0)) else { panic!("b was not found") };
         assert!(why.contains("no dead letter b"), "{why}");
         let mut wanted = Wanted::new(vec!["a".into()]);
         assert!(wanted.has("a") && wanted.has("a"), "several letters may be about one event");
-        assert!(wanted.all_found().is_ok());
+        assert!(wanted.all_found(Some(5)).is_ok());
+        let Err(Failure::Failed(why)) = Wanted::new(vec!["a".into()]).all_found(Some(34_465)) else { panic!("found") };
+        assert!(why.contains("no dead letter a among the oldest 65535; 34465 more"), "{why}");
     }
 }
