@@ -29,6 +29,11 @@ const SLOT_BYTES: usize = 16;
 /// After so many confirms it is written down, and whenever nothing is left: what is not written down when the process
 /// is killed is read once more.
 const CONFIRMS_UNWRITTEN: u64 = 64;
+/// A file that the disk can't read so often is set aside, so that what is behind it goes on. With 5 s between the tries
+/// that is a minute.
+const READ_TRIES: u32 = 12;
+/// The disk's error for a part of it that it can't read (errno(3)). Others are not the file's fault, and pass.
+const EIO: i32 = 5;
 /// An entry's number, which stands before it in its record.
 const NUMBER_BYTES: usize = 8;
 
@@ -88,6 +93,8 @@ pub struct Entry {
 pub struct Cursor {
     segment: u64,
     offset: u64,
+    /// How often that could not be read.
+    tries: u32,
 }
 
 impl Journal {
@@ -198,7 +205,8 @@ impl Journal {
     /// them. None when there are no more for now. Begin with `Cursor::default()`.
     ///
     /// # Errors
-    /// When a file can't be read. What is damaged in it is no error, but left out.
+    /// When a file can't be read; at the twelfth time in a row that the disk can't, it is set aside as `….damaged`
+    /// instead. What is damaged in it is no error, but left out.
     pub fn read(&self, cursor: &mut Cursor) -> io::Result<Vec<Entry>> {
         loop {
             let Some((path, salt, from, to, confirmed)) = self.next_range(cursor) else { return Ok(Vec::new()) };
@@ -211,14 +219,32 @@ impl Journal {
                     cursor.offset = to;
                     continue;
                 }
-                Err(why) => return Err(why),
+                Err(why) if why.raw_os_error() == Some(EIO) && cursor.tries + 1 >= READ_TRIES => {
+                    self.set_aside(cursor.segment, &why);
+                    (cursor.offset, cursor.tries) = (to, 0);
+                    continue;
+                }
+                Err(why) => {
+                    cursor.tries += 1;
+                    return Err(why);
+                }
             }
-            cursor.offset = to;
+            (cursor.offset, cursor.tries) = (to, 0);
             let bytes = Bytes::from(bytes);
             let entries = entries(&bytes, salt).filter(|entry| entry.number > confirmed).collect::<Vec<_>>();
             if !entries.is_empty() {
                 return Ok(entries);
             }
+        }
+    }
+
+    /// What is in this file can't be read, and nobody waits for it any more.
+    fn set_aside(&self, segment: u64, why: &io::Error) {
+        let mut state = self.lock();
+        let (folder, last) = (state.log.folder().display().to_string(), state.last.remove(&segment));
+        tracing::error!(folder, last, %why, "a file of a journal can't be read: it is set aside, with its events up to this one");
+        if let Err(why) = state.log.set_aside(segment) {
+            tracing::error!(folder, %why, "it can't be set aside either, and is left out");
         }
     }
 
@@ -235,7 +261,7 @@ impl Journal {
                 continue;
             }
             if segment.number() > cursor.segment {
-                *cursor = Cursor { segment: segment.number(), offset: 0 };
+                *cursor = Cursor { segment: segment.number(), ..Cursor::default() };
             }
             if cursor.offset < segment.bytes {
                 let (path, salt) = state.log.place(segment);
@@ -536,6 +562,40 @@ mod tests {
         append(&journal, "goes on").unwrap();
         drop(journal);
         assert_eq!(read_all(&open(&settings)).len(), left.len() + 1);
+    }
+
+    #[test]
+    fn a_file_that_the_disk_cannot_read_keeps_nothing_from_going_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = JournalSettings { limit: 64 * 1024, ..settings(&folder) };
+        let journal = open(&settings);
+        for n in 1..=100 {
+            append(&journal, &format!("{n:0100}")).unwrap();
+        }
+        for last in [false, true] {
+            let mut logs = logs(&settings);
+            let log = logs.remove(if last { logs.len() - 1 } else { 1 });
+            fs::remove_file(&log).unwrap();
+            // reading there is an I/O error
+            std::os::unix::fs::symlink("/proc/self/mem", &log).unwrap();
+            let (mut cursor, mut read, mut errors) = (Cursor::default(), Vec::new(), 0);
+            loop {
+                match journal.read(&mut cursor) {
+                    Ok(entries) if entries.is_empty() => break,
+                    Ok(entries) => read.extend(entries.into_iter().map(|entry| entry.number)),
+                    Err(_) => errors += 1,
+                }
+            }
+            assert_eq!(errors, READ_TRIES - 1);
+            assert!(read.is_sorted() && read.len() > 20 && read.len() < 100 && read[0] == 1, "{read:?}");
+            assert_eq!(read.last() == Some(&100), !last);
+            assert!(!log.exists() && fs::symlink_metadata(log.with_extension("damaged")).is_ok());
+            assert_eq!(numbers(&journal), read, "it is not tried again");
+        }
+        assert_eq!(append(&journal, "goes on").unwrap(), 101);
+        assert_eq!(numbers(&journal).last(), Some(&101));
+        journal.confirm(101);
+        assert!(journal.is_empty());
     }
 
     #[test]

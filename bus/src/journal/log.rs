@@ -228,6 +228,22 @@ impl Log {
         }
     }
 
+    /// Sets a file aside as damaged, with all that is in it. Nothing is appended to it any more.
+    ///
+    /// # Errors
+    /// Whatever the file system says; then it is as it was.
+    pub fn set_aside(&mut self, number: u64) -> io::Result<()> {
+        if self.segments.back().is_some_and(|newest| newest.number() == number) {
+            self.begin_segment()?;
+        }
+        let place = self.segments.iter().position(|segment| segment.number() == number);
+        let Some(segment) = place.and_then(|place| self.segments.get(place).copied()) else { return Ok(()) };
+        self.folder.salvage(segment.name, &[])?;
+        self.segments.retain(|segment| segment.number() != number);
+        self.bytes -= segment.bytes;
+        Ok(())
+    }
+
     /// Removes the files after this one.
     pub fn remove_newer_than(&mut self, number: u64) {
         self.current = None;
