@@ -67,6 +67,7 @@ pub(super) struct Unproved {
     lines: VecDeque<Written>,
     last_label: u64,
     last_fence: u64,
+    fenced_at: Option<Instant>,
 }
 
 impl Unproved {
@@ -96,6 +97,11 @@ impl Unproved {
         self.lines.front().map(|line| line.at)
     }
 
+    /// When the last fence was written, if lines wait for one.
+    pub fn fenced_at(&self) -> Option<Instant> {
+        self.fenced_at.filter(|_| self.lines.iter().any(|line| line.fence.is_some()))
+    }
+
     /// When the oldest line was written that no fence stands behind.
     pub fn unfenced_since(&self) -> Option<Instant> {
         self.lines.iter().find(|line| line.fence.is_none()).map(|line| line.at)
@@ -104,6 +110,7 @@ impl Unproved {
     /// A fence is being written behind all lines: its number.
     pub fn fence(&mut self) -> u64 {
         self.last_fence += 1;
+        self.fenced_at = Some(Instant::now());
         for line in self.lines.iter_mut().rev().take_while(|line| line.fence.is_none()) {
             line.fence = Some(self.last_fence);
         }

@@ -37,6 +37,8 @@ const WRITE_BYTES: usize = 16 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long lines may stand without a fence behind them while more are to follow: each fence costs as much as a line.
 const FENCE_AFTER: Duration = Duration::from_secs(10);
+/// How long a server may take to answer a fence until it is asked with another one.
+const FENCE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a server may take to echo a line until it is asked with a fence.
 const ECHO_WITHIN: Duration = Duration::from_secs(5);
 /// How long a server may take to prove that it took a line: longer than one takes that lets the line and a fence wait for
@@ -333,7 +335,9 @@ impl<'a> Turn<'a> {
 
     /// When a fence is due, as things stand.
     fn fence_due(&mut self) -> Option<Instant> {
-        let since = self.unproved.unfenced_since()?;
+        // an answer can be swallowed by a line that was too long: the next one proves the same and more
+        let again = self.unproved.fenced_at().map(|at| at + FENCE_AGAIN_AFTER);
+        let Some(since) = self.unproved.unfenced_since() else { return again };
         let more = self.leaving.is_none() && self.has_room() && self.has_line();
         Some(match self.means {
             Means::Labels | Means::Echoes => since + ECHO_WITHIN,

@@ -13,7 +13,7 @@ use super::world::{Server, World, network};
 
 const LABELS: [&str; 4] = ["message-tags", "batch", "labeled-response", "echo-message"];
 const LABELS_ONLY: [&str; 3] = ["message-tags", "batch", "labeled-response"];
-const A_WHILE: Duration = Duration::from_secs(30);
+const A_WHILE: Duration = Duration::from_secs(25);
 
 fn reply(n: u128) -> Value {
     json!({"id": Uuid::from_u128(n), "channel": "#a", "content": n.to_string()})
@@ -417,4 +417,19 @@ async fn a_server_that_is_heard_but_proves_nothing_is_given_up() {
     next.welcomes().await;
     hears(&mut next, 1..=1).await;
     assert_eq!(world.unsaid(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_fence_that_was_swallowed_is_asked_for_again() {
+    let (world, mut server) = World::in_a().await;
+    say(&world, 1..=1).await;
+    hears(&mut server, 1..=1).await;
+    let first = server.is_asked_for_a_fence().await;
+    let start = Instant::now();
+    let second = server.is_asked_for_a_fence().await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_ne!(first, second);
+    server.says(&format!(":irc.test PONG irc.test :{second}")).await;
+    world.settled(&mut server).await;
+    world.ends(server).await;
 }

@@ -273,8 +273,11 @@ impl Server {
     pub async fn hears_nothing_for(&mut self, long: Duration) {
         let until = Instant::now() + long;
         while let Ok(line) = timeout_at(until, self.any_line()).await {
-            assert_eq!(line, "PING :pubbot");
-            self.says("PONG :pubbot").await;
+            // a fence that is asked for again stays without an answer
+            if !line.starts_with("PING :pubbot-") {
+                assert_eq!(line, "PING :pubbot");
+                self.says("PONG :pubbot").await;
+            }
         }
     }
 
