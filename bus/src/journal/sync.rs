@@ -93,7 +93,7 @@ impl Shared {
             }
             let (files, waiting) = (std::mem::take(&mut state.files), std::mem::take(&mut state.waiting));
             drop(state);
-            let failed = files.iter().filter_map(|file| file.sync_data().err()).last();
+            let failed = files.iter().fold(None, |failed, file| file.sync_data().err().or(failed));
             if let Some(why) = failed {
                 tracing::error!(%why, "the disk did not write down a journal: a power failure may lose messages");
                 self.lock().has_failed = true;
