@@ -10,6 +10,7 @@ pub mod irc;
 mod line_buffer;
 mod memory;
 mod outbox;
+mod recent;
 mod replies;
 mod said;
 mod secret;

@@ -1,7 +1,6 @@
 //! What was said on a network, remembered on the broker: whoever speaks there next reads it first. A reply is
 //! acknowledged only when this memory is safe, so that nobody says again what was proved to be said.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bus::{Address, Broker, Error, Message, Properties, Queue};
@@ -10,6 +9,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::APP_ID;
+use crate::recent::Recent;
 use crate::said::{Chosen, Entry, Progress, Record, Said};
 
 /// The memory of one network, with what is not yet written down.
@@ -21,8 +21,8 @@ pub(crate) struct Memory {
     waiting: Vec<Entry>,
     /// Being written.
     writing: Vec<Entry>,
-    /// Which answers were chosen, the oldest first.
-    chosen: VecDeque<Chosen>,
+    /// Of the last events, the handler whose answer was chosen.
+    chosen: Recent<Uuid, String>,
     /// Who wrote last.
     holder: Option<Uuid>,
 }
@@ -33,7 +33,7 @@ const CHOICES: usize = 4_096;
 impl Memory {
     pub fn new(broker: Arc<dyn Broker>, proto: &str, network: &str) -> Self {
         let stream = broker.topology().said(proto, network);
-        let (waiting, writing, chosen) = Default::default();
+        let (waiting, writing, chosen) = (Vec::new(), Vec::new(), Recent::new(CHOICES));
         Memory { broker, stream, said: Said::default(), waiting, writing, chosen, holder: None }
     }
 
@@ -85,7 +85,7 @@ impl Memory {
 
     /// Whose answer to the event was chosen.
     pub fn choice(&self, event: Uuid) -> Option<&str> {
-        self.chosen.iter().rev().find(|chosen| chosen.event == event).map(|chosen| chosen.handler.as_str())
+        self.chosen.get(&event).map(String::as_str)
     }
 
     /// Writes a choice down. It counts once that is done: [`Memory::note_choice`].
@@ -95,10 +95,8 @@ impl Memory {
 
     /// The choice counts from now on.
     pub fn note_choice(&mut self, chosen: Chosen) {
-        self.chosen.push_back(chosen);
-        if self.chosen.len() > CHOICES {
-            self.chosen.pop_front();
-        }
+        let Chosen { event, handler } = chosen;
+        *self.chosen.note(event, String::new) = handler;
     }
 
     /// How many lines are not yet written down.

@@ -1,7 +1,7 @@
 //! The reply queues of a network: answers and notices. Declares them, consumes them, reads what comes and settles all
 //! that is not to be said: the malformed and the misdirected are buried; what was said or has expired is acknowledged.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use protocol::{Ambient, Reply, ReplyContext, Timestamp, check_destination, event
 use uuid::Uuid;
 
 use crate::memory::Memory;
+use crate::recent::Recent;
 use crate::said::Progress;
 
 /// How many replies of each queue may be unsettled here; those not yet written are delivered again after a crash.
@@ -183,27 +184,28 @@ impl Replies {
         self.acknowledge(to_say);
     }
 
-    /// It was said; acknowledged at once.
+    /// Nothing more is to be done about it: it is acknowledged.
     pub fn acknowledge(&mut self, to_say: ToSay) {
-        self.in_hand.remove(&to_say.reply.id).into_iter().flatten().for_each(Delivery::acknowledge);
-        to_say.delivery.acknowledge();
+        self.deliveries(to_say).into_iter().for_each(Delivery::acknowledge);
     }
 
     /// The server would not have it: it goes to the dead letters, with the reason.
     pub fn bury(&mut self, to_say: ToSay, why: &str) {
-        let ToSay { reply, delivery, .. } = to_say;
-        tracing::warn!(network = self.network, id = %reply.id, channel = reply.channel, "refused: {why}");
+        let Reply { id, channel, .. } = &to_say.reply;
+        tracing::warn!(network = self.network, %id, channel, "refused: {why}");
+        let mut deliveries = self.deliveries(to_say);
         // one of several may have come with a connection that is gone: the last one is here
-        let mut deliveries = self.in_hand.remove(&reply.id).unwrap_or_default();
-        let delivery = match deliveries.pop() {
-            Some(last) => {
-                deliveries.push(delivery);
-                last
-            }
-            None => delivery,
-        };
+        let last = deliveries.pop();
         deliveries.into_iter().for_each(Delivery::acknowledge);
-        self.set_aside(delivery, &format!("the server refused it: {why}"));
+        if let Some(last) = last {
+            self.set_aside(last, &format!("the server refused it: {why}"));
+        }
+    }
+
+    /// All that was delivered of it, in that order. It is in hand no more.
+    fn deliveries(&mut self, ToSay { reply, delivery, .. }: ToSay) -> Vec<Delivery> {
+        let others = self.in_hand.remove(&reply.id).into_iter().flatten();
+        std::iter::once(delivery).chain(others).collect()
     }
 
     /// Publishes a dead letter, and acknowledges the delivery once that is confirmed; beside everything else.
@@ -232,8 +234,7 @@ impl Replies {
     /// It was not said, or not all of it: it is given back, to be said another time.
     pub fn give_back(&mut self, unsaid: ToSay) {
         // one of them may have come with a connection that is gone, so all are given back
-        self.in_hand.remove(&unsaid.reply.id).into_iter().flatten().for_each(Delivery::requeue);
-        unsaid.delivery.requeue();
+        self.deliveries(unsaid).into_iter().for_each(Delivery::requeue);
     }
 
     fn judge(&mut self, delivery: &Delivery, patience: Duration) -> Result<Judged, Refusal> {
@@ -307,29 +308,25 @@ enum Refusal {
 
 /// How many lines were said for each of the last events: what one handler answers to one of them in one place may have
 /// few lines, however many replies it makes of them.
-#[derive(Default)]
 struct Allowance {
-    answered: HashMap<Answered, Vec<(Uuid, u32)>>,
-    order: VecDeque<Answered>,
+    answered: Recent<Answered, Vec<(Uuid, u32)>>,
 }
 
 /// An event, who answers it, and where.
 type Answered = (Uuid, String, String);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { answered: Recent::new(ANSWERED) }
+    }
+}
 
 impl Allowance {
     /// Grants lines to a reply. One that comes again gets what it got before.
     fn take(&mut self, reply: &Reply, lines: u32) -> u32 {
         let Some(event) = reply.in_reply_to else { return lines.min(MAX_LINES) };
         let answered = (event, reply.handler.clone().unwrap_or_default(), reply.channel.clone());
-        if !self.answered.contains_key(&answered) {
-            self.order.push_back(answered.clone());
-            if self.order.len() > ANSWERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.answered.remove(&oldest);
-            }
-        }
-        let granted = self.answered.entry(answered).or_default();
+        let granted = self.answered.note(answered, Vec::new);
         if let Some((_, before)) = granted.iter().find(|(id, _)| *id == reply.id) {
             return *before;
         }

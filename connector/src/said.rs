@@ -1,10 +1,10 @@
 //! Which replies were said, and how much of them: what is delivered twice is said once, and what was cut off goes on
 //! where it ended.
 
-use std::collections::{HashMap, VecDeque};
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::recent::Recent;
 
 /// How many replies are remembered: at 50 a second the last 20 minutes, in about 6 MB.
 const REMEMBERED: usize = 65_536;
@@ -19,10 +19,14 @@ pub(crate) enum Progress {
 }
 
 /// The last replies said.
-#[derive(Default)]
 pub(crate) struct Said {
-    known: HashMap<Uuid, Progress>,
-    order: VecDeque<Uuid>,
+    known: Recent<Uuid, Progress>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Said { known: Recent::new(REMEMBERED) }
+    }
 }
 
 impl Said {
@@ -33,22 +37,8 @@ impl Said {
 
     /// So much of it was said; less than before changes nothing.
     pub fn note(&mut self, id: Uuid, progress: Progress) {
-        match self.known.get_mut(&id) {
-            Some(known) => *known = progress.max(*known),
-            None => {
-                self.known.insert(id, progress);
-                self.order.push_back(id);
-                self.drop_oldest();
-            }
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        while self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
+        let known = self.known.note(id, || progress);
+        *known = progress.max(*known);
     }
 }
 

@@ -66,8 +66,6 @@ struct Saying {
     lines: VecDeque<Line>,
     /// How many were said before, or are written.
     number: u32,
-    /// None of it is written yet.
-    fresh: bool,
 }
 
 /// A reply that is being said, or waits for the proofs of its lines.
@@ -137,7 +135,6 @@ impl Agenda {
         let saying = source.saying.as_mut()?;
         let line = saying.lines.pop_front()?;
         saying.number += 1;
-        saying.fresh = false;
         let next = Next { reply: saying.id, number: saying.number, channel: saying.channel.clone(), line };
         source.saying.take_if(|saying| saying.lines.is_empty());
         Some(next)
@@ -200,8 +197,9 @@ impl Agenda {
 
     /// What was not begun until now may be too late.
     fn drop_expired(&mut self, replies: &mut Replies, source: impl Fn(&mut Self) -> &mut Source) {
-        let fresh = source(self).saying.as_ref().filter(|saying| saying.fresh).map(|saying| saying.id);
-        let Some(id) = fresh else { return };
+        let begun = |saying: &&Saying| saying.number > 0;
+        let saying = source(self).saying.as_ref().filter(|saying| !begun(saying));
+        let Some(id) = saying.map(|saying| saying.id) else { return };
         if self.under_way.get(&id).is_some_and(|it| replies.has_expired(&it.to_say)) {
             source(self).saying = None;
             if let Some(UnderWay { to_say, .. }) = self.under_way.remove(&id) {
@@ -301,7 +299,7 @@ impl Agenda {
         }
         let (id, channel, number) = (reply.id, reply.channel.clone(), to_say.said);
         self.under_way.insert(id, UnderWay { to_say, total });
-        Some(Saying { id, channel, lines, number, fresh: number == 0 })
+        Some(Saying { id, channel, lines, number })
     }
 }
 

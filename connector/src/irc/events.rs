@@ -98,10 +98,11 @@ impl<'a> Events<'a> {
         self.put(view, channel, ChatKind::Names, |head| Names { head, members });
     }
 
-    /// Somebody said something. Servers and services without an address are nobody, and the bot doesn't hear itself.
+    /// Somebody said something; not the bot itself, which the session sees to. Servers and services without an address
+    /// are nobody.
     fn heard(&mut self, view: &View, from: &Prefix, target: &str, text: String, kind: ChatKind) {
         let Prefix::Nickname(source, user, host) = from else { return };
-        if user.is_empty() || host.is_empty() || view.is_me(source) {
+        if user.is_empty() || host.is_empty() {
             return;
         }
         let Some((kind, text)) = unwrap_ctcp(kind, text) else { return };

@@ -31,7 +31,7 @@ impl Handover {
 
     /// The line that calls upon whoever has the nick, if somebody spoke before us and we may speak now.
     pub fn call(&mut self, nick: &str) -> Option<Line> {
-        let secret = self.theirs.filter(|_| self.calls < CALLS && self.permission.get().is_some());
+        let secret = self.theirs.filter(|_| self.calls < CALLS && self.permission.number().is_some());
         self.calls += u32::from(secret.is_some());
         secret.map(|secret| Line::ctcp(nick, &format!("{}{secret}\x01", CALL)))
     }
@@ -40,7 +40,7 @@ impl Handover {
     pub fn is_called(&self, message: &Message) -> bool {
         let (Command::PRIVMSG(_, text) | Command::NOTICE(_, text)) = &message.command else { return false };
         let secret = text.strip_prefix(CALL).map(|rest| rest.trim_end_matches('\x01'));
-        secret.and_then(|secret| Uuid::parse_str(secret).ok()) == Some(self.ours) && self.permission.get().is_none()
+        secret.and_then(|secret| Uuid::parse_str(secret).ok()) == Some(self.ours) && self.permission.number().is_none()
     }
 }
 

@@ -9,16 +9,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::recent::Recent;
+
 /// What may be said to one sender in one place within a minute, once they are in a loop with us: with the line that began
 /// it, 9 lines at the slower pace and 3 at the faster; so two bots with this guard, which may both answer the line that
 /// began it, too, say 10 lines together at most.
 const LIMIT: u32 = 8;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Whoever answers us so fast is hardly a person: counts three.
+/// Whoever answers us so fast is hardly a person.
 const BOTS_PACE: Duration = Duration::from_millis(1_500);
-/// So fast is a person in a hurry, or a bot that keeps within its flood budget: counts one. Whoever takes longer is a
-/// person.
+/// So fast is a person in a hurry, or a bot that keeps within its flood budget. Whoever takes longer is a person.
 const HASTY_PACE: Duration = Duration::from_secs(5);
+/// What a line counts as a part of a loop, at a bot's pace and at a hasty one.
+const AS_A_BOT: u32 = 3;
+const IN_HASTE: u32 = 1;
 /// Of a shorter line of ours nobody can tell whether it was repeated.
 const TELLING_BYTES: usize = 4;
 /// The last lines of a sender, among which a repeated one is found.
@@ -31,13 +35,18 @@ const EVENTS: usize = 1_024;
 #[derive(Clone, Default)]
 pub(super) struct Loops(Arc<Mutex<State>>);
 
-#[derive(Default)]
 struct State {
     hasher: RandomState,
     /// By place and sender.
     senders: HashMap<u64, Sender>,
-    /// Events whose sender is watched, the newest last, and what each counts as a part of a loop.
-    events: VecDeque<(Uuid, u64, u32)>,
+    /// Of the last events their sender, and what each counts as a part of a loop.
+    events: Recent<Uuid, (u64, u32)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { hasher: RandomState::new(), senders: HashMap::new(), events: Recent::new(EVENTS) }
+    }
 }
 
 struct Sender {
@@ -62,16 +71,13 @@ impl Loops {
         let now = Instant::now();
         let sender = state.senders.entry(key).or_insert_with(|| Sender::new(now));
         let counts = sender.hears(text, line, now);
-        state.events.push_back((event, key, counts));
-        if state.events.len() > EVENTS {
-            state.events.pop_front();
-        }
+        state.events.note(event, || (key, counts));
     }
 
     /// Whether an answer to this event may be said. Said once for each loop when it may not.
     pub fn allows(&self, event: Uuid) -> bool {
         let mut state = self.state();
-        let Some((_, key, counts @ 1..)) = state.event(event) else { return true };
+        let Some((key, counts @ 1..)) = state.events.get(&event).copied() else { return true };
         let Some(sender) = state.senders.get_mut(&key) else { return true };
         let now = Instant::now();
         while sender.looped.front().is_some_and(|(at, _)| now.duration_since(*at) > MINUTE) {
@@ -92,18 +98,12 @@ impl Loops {
     /// We said this line in answer to the event.
     pub fn said(&self, event: Uuid, text: &str) {
         let mut state = self.state();
-        let Some((_, key, counts)) = state.event(event) else { return };
+        let Some((key, counts)) = state.events.get(&event).copied() else { return };
         let Some(sender) = state.senders.get_mut(&key) else { return };
         let now = Instant::now();
-        sender.answers.push_back((text.to_owned(), now));
-        if sender.answers.len() > LAST_LINES {
-            sender.answers.pop_front();
-        }
+        push(&mut sender.answers, (text.to_owned(), now), LAST_LINES);
         if counts > 0 {
-            sender.looped.push_back((now, counts));
-            if sender.looped.len() > LIMIT as usize {
-                sender.looped.pop_front();
-            }
+            push(&mut sender.looped, (now, counts), LIMIT as usize);
         }
     }
 
@@ -115,10 +115,6 @@ impl Loops {
 impl State {
     fn hash(&self, what: impl std::hash::Hash) -> u64 {
         self.hasher.hash_one(what)
-    }
-
-    fn event(&self, event: Uuid) -> Option<(Uuid, u64, u32)> {
-        self.events.iter().rev().find(|(id, ..)| *id == event).copied()
     }
 
     /// Forgets the sender who was silent for longest, if there are too many.
@@ -140,22 +136,27 @@ impl Sender {
     fn hears(&mut self, text: &str, line: u64, now: Instant) -> u32 {
         self.seen = now;
         let repeated = self.last_lines.contains(&line);
-        self.last_lines.push_back(line);
-        if self.last_lines.len() > LAST_LINES {
-            self.last_lines.pop_front();
-        }
+        push(&mut self.last_lines, line, LAST_LINES);
         // each answer of ours counts once: who says ten lines after it is no partner of a dialogue
         let counts = self.answers.pop_front().map_or(0, |(ours, at)| {
             let quoted = ours.len() >= TELLING_BYTES && text.contains(&ours);
             match now.duration_since(at) {
                 pause if !(repeated || quoted) || pause > HASTY_PACE => 0,
-                pause if pause > BOTS_PACE => 1,
-                _ => 3,
+                pause if pause > BOTS_PACE => IN_HASTE,
+                _ => AS_A_BOT,
             }
         });
         // a bot that goes on while we are silent gets no second loop by that
         let goes_on = repeated && self.silent.is_some_and(|at| now.duration_since(at) <= MINUTE);
-        counts.max(u32::from(goes_on) * 3)
+        if goes_on { AS_A_BOT } else { counts }
+    }
+}
+
+/// Keeps so many, the newest last.
+fn push<T>(kept: &mut VecDeque<T>, newest: T, most: usize) {
+    kept.push_back(newest);
+    if kept.len() > most {
+        kept.pop_front();
     }
 }
 

@@ -167,7 +167,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls. `hang_up` says that the speaker gave up.
+    /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
+    /// `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
         let ended = match self.register().await {
             Ok(()) => self.listen(reader, stop, hang_up).await,
@@ -577,11 +578,9 @@ const ERRORS: u16 = 400;
 fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
     let (number, target, parameters) = match &message.command {
         // the first parameter is our own nick
-        Command::Response(numeric, parameters) => {
-            (format!("{}", *numeric as u16), parameters.get(1)?, parameters.get(2..)?)
-        }
+        Command::Response(numeric, parameters) => (*numeric as u16, parameters.get(1)?, parameters.get(2..)?),
         Command::Raw(number, parameters) if number.len() == 3 => {
-            (number.clone(), parameters.get(1)?, parameters.get(2..)?)
+            (number.parse().ok()?, parameters.get(1)?, parameters.get(2..)?)
         }
         Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
             let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
@@ -596,8 +595,7 @@ fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
         }
         _ => return None,
     };
-    let labelled_error = |number: u16| labelled != Labelled::No && number >= ERRORS;
-    let is_refusal = number.parse().is_ok_and(|number: u16| REFUSALS.contains(&number) || labelled_error(number));
+    let is_refusal = REFUSALS.contains(&number) || labelled != Labelled::No && number >= ERRORS;
     is_refusal.then(|| Refusal {
         label: label(labelled),
         target: Some(target.clone()),

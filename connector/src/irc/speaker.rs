@@ -26,7 +26,7 @@ use super::flood::Budget;
 use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal, Unproved};
-use super::voice::{Grant, Permission};
+use super::voice::Permission;
 use crate::replies::{Consumers, Replies};
 
 /// How long a write may take until the connection counts as lost.
@@ -266,18 +266,18 @@ impl<'a> Turn<'a> {
         match grant {
             None => self.hush(),
             // what is at hand was read under a grant that was lost meanwhile
-            Some(grant) if self.agenda.is_open() && *self.read_under != Some(grant.number) => self.hush(),
+            Some(grant) if self.agenda.is_open() && *self.read_under != Some(grant) => self.hush(),
             Some(_) if self.agenda.is_open() || self.consuming.is_some() || self.leaving.is_some() => {}
             Some(grant) => {
-                let records = *self.read_under != Some(grant.number);
-                self.consuming = Some((grant.number, self.replies.consume(records).boxed()));
+                let records = *self.read_under != Some(grant);
+                self.consuming = Some((grant, self.replies.consume(records).boxed()));
             }
         }
     }
 
-    /// What allows us to speak at this moment.
-    fn grant(&self) -> Option<Grant> {
-        self.permission.get().filter(|grant| self.nick.allows(grant.number))
+    /// The number of the grant that allows us to speak at this moment.
+    fn grant(&self) -> Option<u64> {
+        self.permission.number().filter(|grant| self.nick.allows(*grant))
     }
 
     fn has_lingered(&self) -> bool {
@@ -293,7 +293,7 @@ impl<'a> Turn<'a> {
 
     /// The broker's consumers are here, and what others wrote down of what they said.
     fn arrived(&mut self, grant: u64, consumers: Consumers) {
-        if self.permission.get().is_none_or(|now| now.number != grant) {
+        if self.permission.number() != Some(grant) {
             // somebody else may have spoken since these were read
             return;
         }
@@ -368,15 +368,12 @@ impl<'a> Turn<'a> {
             return;
         }
         self.remember_again = None;
-        while self.remembering.is_none() {
+        while self.remembering.is_none() && self.remember_again.is_none() {
             let Some(mut writing) = self.replies.memory.write() else { return };
             // an embedded broker has done it at once
             match writing.as_mut().now_or_never() {
                 Some(written) => self.remembered(written),
                 None => self.remembering = Some(writing),
-            }
-            if self.remember_again.is_some() {
-                return;
             }
         }
     }
@@ -384,10 +381,7 @@ impl<'a> Turn<'a> {
     fn remembered(&mut self, written: Result<(), bus::Error>) {
         self.remembering = None;
         match written {
-            Ok(()) => {
-                self.remember_again = None;
-                self.replies.remembered();
-            }
+            Ok(()) => self.replies.remembered(),
             Err(why) => {
                 tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
                 self.replies.memory.not_written();
@@ -442,7 +436,7 @@ impl<'a> Turn<'a> {
     /// When to look again, whatever else happens.
     fn next_moment(&mut self) -> Instant {
         let now = Instant::now();
-        let look = if self.permission.get().is_some() { now + LOOK_EVERY * 10 } else { now + LOOK_EVERY };
+        let look = if self.permission.number().is_some() { now + LOOK_EVERY * 10 } else { now + LOOK_EVERY };
         let line = self.may_say_a_line().then(|| self.budget.next());
         let leaving =
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });

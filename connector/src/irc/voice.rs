@@ -92,8 +92,17 @@ impl Permission {
 
     /// The permission, if there is one at this moment.
     pub fn get(&self) -> Option<Grant> {
+        self.look(Grant::clone)
+    }
+
+    /// Its number: which is asked for before each line.
+    pub fn number(&self) -> Option<u64> {
+        self.look(|grant| grant.number)
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&Grant) -> T) -> Option<T> {
         match &*self.0.borrow() {
-            Standing::Granted(grant) if grant.lease.holds() => Some(grant.clone()),
+            Standing::Granted(grant) if grant.lease.holds() => Some(at(grant)),
             _ => None,
         }
     }
