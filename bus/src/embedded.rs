@@ -105,12 +105,7 @@ impl Embedded {
 
     /// How many messages wait in a queue or are being handled; 0 for a queue that doesn't exist.
     pub fn held(&self, queue: &str) -> usize {
-        let state = self.shared.lock();
-        state
-            .names
-            .get(queue)
-            .and_then(|id| state.queues.get(id))
-            .map_or(0, |held| held.ready.len() + held.unsettled.len())
+        self.shared.lock().named(queue).map_or(0, |held| held.ready.len() + held.unsettled.len())
     }
 
     fn take(&self, message: Message) -> Result<(), Error> {
@@ -168,9 +163,7 @@ impl Broker for Embedded {
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
-        let state = self.shared.lock();
-        let held = state.names.get(queue).and_then(|id| state.queues.get(id));
-        Ok(held.map(|held| held.ready.len() as u64))
+        Ok(self.shared.lock().named(queue).map(|held| held.ready.len() as u64))
     }
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, Error> {

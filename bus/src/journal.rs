@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::fifo::{Cursor, Entry, Journal, Refused};
 pub(crate) use self::log::Log;
-pub use self::log::Recovered;
 pub(crate) use self::sync::Failure;
 
 /// A journal keeps at most this many bytes unless told otherwise: 256 MiB.

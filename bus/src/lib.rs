@@ -22,7 +22,7 @@ pub use broker::{Broker, Error};
 pub use consumer::{Consumer, Delivery, Outcome, Settle, consumer};
 pub use dead::{DeadLetter, Past};
 pub use embedded::Embedded;
-pub use journal::{Cursor, Durability, Entry, JOURNAL_BYTES, Journal, JournalSettings, Recovered, Refused};
+pub use journal::{Cursor, Durability, Entry, JOURNAL_BYTES, Journal, JournalSettings, Refused};
 pub use lock::{Lease, Lock, boot_time};
 pub use message::{Address, Confirm, Message, Properties};
 pub use partition::{PARTITION_HEADER, PARTITIONS, partition};

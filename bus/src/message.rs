@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::partition::{PARTITION_HEADER, partition_of};
+use crate::partition::{PARTITION_HEADER, partition_of, partition_on};
 use crate::{Argument, Delay, Error};
 
 /// How long a broker may take to confirm a message.
@@ -92,7 +92,18 @@ impl Message {
     /// An event for whoever is bound to its key; replies to it go to the queue `reply_to`. What happened in a channel
     /// has the header of its [partition](crate::partition()).
     pub fn event(event: Event, app_id: &str, reply_to: Option<&str>) -> Self {
-        let partition = partition_of(&event).map(|partition| Argument::Word(partition.to_string()));
+        let partition = partition_of(&event);
+        Self::event_in(partition, event, app_id, reply_to)
+    }
+
+    /// The same for whoever knows the network that it happened on, and need not look into its body for that.
+    pub fn event_on(network: &str, event: Event, app_id: &str, reply_to: Option<&str>) -> Self {
+        let partition = partition_on(network, &event.key);
+        Self::event_in(partition, event, app_id, reply_to)
+    }
+
+    fn event_in(partition: Option<u32>, event: Event, app_id: &str, reply_to: Option<&str>) -> Self {
+        let partition = partition.map(|partition| Argument::Word(partition.to_string()));
         let properties = Properties {
             message_id: Some(event.id.to_string()),
             kind: Some(event.key.to_string()),

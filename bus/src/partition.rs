@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use protocol::Event;
+use protocol::{Event, RoutingKey};
 use serde::Deserialize;
 
 /// How many partitions the events of an ordered group have.
@@ -31,10 +31,15 @@ pub(crate) fn partition_of(event: &Event) -> Option<u32> {
         network: Cow<'a, str>,
     }
     event.key.chat_kind()?;
-    let channel = event.key.words().nth(2)?;
     // a body that makes no sense is the handlers' business
     let somewhere: Somewhere<'_> = event.decode().ok()?;
-    Some(partition(&somewhere.network, channel))
+    partition_on(&somewhere.network, &event.key)
+}
+
+/// The partition of what happened on a network; `None` for what happened in no channel.
+pub(crate) fn partition_on(network: &str, key: &RoutingKey) -> Option<u32> {
+    key.chat_kind()?;
+    key.words().nth(2).map(|channel| partition(network, channel))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub const DEFAULT_PREFIX: &str = "pubbot";
 
 /// A work queue drops its oldest events beyond this many bytes: 256 MiB.
 const WORK_QUEUE_BYTES: i64 = 256 * 1024 * 1024;
-/// A reply queue refuses further replies beyond this many bytes: 64 MiB.
+/// A reply queue, or one of suspects, refuses more beyond this many bytes: 64 MiB.
 const REPLY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
 /// The queue of dead letters keeps the newest of them.
 const DEAD_LETTERS: i64 = 100_000;
@@ -243,7 +243,7 @@ impl Topology {
 
     /// The reply queue of a network: answers that somebody waits for.
     pub fn replies(&self, proto: &str, network: &str) -> Queue {
-        self.spoken(self.replies_name(proto, network))
+        self.one_by_one(self.replies_name(proto, network))
     }
 
     /// The name of a network's reply queue, which events carry as `reply_to`.
@@ -253,7 +253,7 @@ impl Topology {
 
     /// The queue of what is said on a network without anybody waiting for it. Answers go first.
     pub fn notices(&self, proto: &str, network: &str) -> Queue {
-        self.spoken(self.notices_name(proto, network))
+        self.one_by_one(self.notices_name(proto, network))
     }
 
     /// The name of a network's queue of notices.
@@ -261,7 +261,8 @@ impl Topology {
         format!("{}.notices.{proto}.{network}", self.prefix)
     }
 
-    fn spoken(&self, name: String) -> Queue {
+    /// A queue that one consumer at a time works on, and that refuses what it has no room for.
+    fn one_by_one(&self, name: String) -> Queue {
         Queue {
             name,
             bindings: Vec::new(),
@@ -312,22 +313,9 @@ impl Topology {
 
     /// Where an event goes that was delivered again and again: it is worked on alone there.
     pub fn suspect(&self, group: &str) -> Queue {
-        Queue {
-            name: format!("{}.suspect.{group}", self.prefix),
-            bindings: Vec::new(),
-            fanout: None,
-            exclusive: false,
-            arguments: vec![
-                ("x-queue-type", "quorum".into()),
-                ("x-single-active-consumer", true.into()),
-                ("x-delivery-limit", DELIVERY_LIMIT.into()),
-                ("x-max-length-bytes", REPLY_QUEUE_BYTES.into()),
-                ("x-overflow", "reject-publish".into()),
-                ("x-dead-letter-exchange", "".into()),
-                ("x-dead-letter-routing-key", Argument::Word(self.dead_name())),
-                ("x-expires", UNUSED_FOR.into()),
-            ],
-        }
+        let mut queue = self.one_by_one(format!("{}.suspect.{group}", self.prefix));
+        queue.arguments.push(("x-expires", UNUSED_FOR.into()));
+        queue
     }
 
     /// Where something waits for so long until it goes back to the queue that it came from, which is its routing key.

@@ -27,6 +27,7 @@ use crate::APP_ID;
 /// Where a session puts its events.
 pub(crate) struct Outbox {
     broker: Arc<dyn Broker>,
+    network: String,
     reply_to: String,
     store: Arc<Store>,
     courier: AbortOnDropHandle<()>,
@@ -48,7 +49,8 @@ impl Outbox {
         let give_up = CancellationToken::new();
         let courier = Courier::new(broker.clone(), network, &reply_to, store.clone());
         let courier = courier.run(give_up.clone());
-        Outbox { broker, reply_to, store, courier: AbortOnDropHandle::new(tokio::spawn(courier)), give_up }
+        let courier = AbortOnDropHandle::new(tokio::spawn(courier));
+        Outbox { broker, network: network.to_owned(), reply_to, store, courier, give_up }
     }
 
     /// Puts an event in. When it returns, the event is on disk or with the broker; else it is counted and told.
@@ -72,7 +74,7 @@ impl Outbox {
         if !self.broker.takes_at_once() || !self.store.is_empty() {
             return Some(event);
         }
-        let message = Message::event(event.clone(), APP_ID, Some(&self.reply_to));
+        let message = Message::event_on(&self.network, event.clone(), APP_ID, Some(&self.reply_to));
         // with no confirm yet, it is taken all the same, and waits only for the disk
         let taken = self.broker.publish(message).now_or_never().map(FutureExt::now_or_never);
         match taken {

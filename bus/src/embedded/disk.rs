@@ -97,7 +97,7 @@ impl Disk {
                 }
             }
         });
-        let Some((log, _)) = opened.map_err(|why| unusable(why.to_string()))? else {
+        let Some(log) = opened.map_err(|why| unusable(why.to_string()))? else {
             return Err(unusable("another process uses it".to_owned()));
         };
         if unreadable > 0 {

@@ -12,9 +12,64 @@ use tokio::time::Instant;
 use super::Loose;
 use crate::{Argument, Delivery, Properties, Queue, Settle};
 
+/// What a queue's arguments mean, read once: they are asked for with each message.
+pub(super) struct Rules {
+    /// Somebody waits for what is in it: it is a work queue or a reply queue.
+    pub counts: bool,
+    /// How long messages stay in it before they go on.
+    pub delay: Option<Duration>,
+    /// It is read, and not consumed.
+    pub is_stream: bool,
+    has_single_consumer: bool,
+    overflow: Overflow,
+    max_bytes: Option<usize>,
+    max_messages: Option<usize>,
+    /// In ms.
+    max_age: Option<i64>,
+}
+
+/// What becomes of what is beyond the limits.
+#[derive(PartialEq, Eq)]
+enum Overflow {
+    /// It is kept.
+    Kept,
+    /// The oldest goes.
+    DropsOldest,
+    /// What is new is refused.
+    RefusesNew,
+}
+
+impl Rules {
+    fn of(queue: &Queue) -> Self {
+        let word = |argument: &str| match queue.argument(argument) {
+            Some(Argument::Word(word)) => Some(word.as_str()),
+            _ => None,
+        };
+        let limit = |argument: &str| queue.number(argument).and_then(|limit| usize::try_from(limit).ok());
+        let is_stream = word("x-queue-type") == Some("stream");
+        let ttl = queue.number("x-message-ttl").and_then(|ms| u64::try_from(ms).ok());
+        Rules {
+            counts: queue.argument("x-dead-letter-routing-key").is_some(),
+            delay: ttl.map(Duration::from_millis),
+            is_stream,
+            has_single_consumer: queue.argument("x-single-active-consumer") == Some(&Argument::Flag(true)),
+            overflow: match word("x-overflow") {
+                Some("reject-publish") => Overflow::RefusesNew,
+                Some("drop-head") => Overflow::DropsOldest,
+                _ if is_stream => Overflow::DropsOldest,
+                _ => Overflow::Kept,
+            },
+            max_bytes: limit("x-max-length-bytes"),
+            max_messages: limit("x-max-length"),
+            max_age: word("x-max-age").and_then(stream_age),
+        }
+    }
+}
+
 /// A queue with what it holds.
 pub(super) struct Held {
     pub queue: Queue,
+    pub rules: Rules,
     /// Its name, for deliveries.
     name: Arc<str>,
     pub settle: Arc<dyn Settle>,
@@ -44,6 +99,14 @@ pub(super) struct Stored {
     pub home: Home,
 }
 
+impl Stored {
+    /// A message that is new.
+    pub fn new(position: u64, key: Arc<str>, properties: Properties, body: Bytes) -> Self {
+        let (attempts, moment, due, home) = Default::default();
+        Stored { position, key, properties, body, attempts, moment, due, home }
+    }
+}
+
 /// Where a message is on disk: in which file, and how many bytes it takes there. Of no account in memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Home {
@@ -66,6 +129,7 @@ pub(super) struct Attached {
 impl Held {
     pub fn new(queue: Queue, settle: Arc<dyn Settle>) -> Self {
         Held {
+            rules: Rules::of(&queue),
             name: queue.name.as_str().into(),
             queue,
             settle,
@@ -84,19 +148,11 @@ impl Held {
         !self.queue.exclusive
     }
 
-    /// Somebody waits for what is in it: it is a work queue or a reply queue.
-    pub fn counts(&self) -> bool {
-        self.queue.argument("x-dead-letter-routing-key").is_some()
-    }
-
-    /// How long messages stay in it before they go on.
-    pub fn delay(&self) -> Option<Duration> {
-        self.queue.number("x-message-ttl").and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
-    }
-
-    /// It is read, and not consumed.
-    pub fn is_stream(&self) -> bool {
-        self.queue.argument("x-queue-type") == Some(&Argument::from("stream"))
+    /// It becomes as it is declared; its bindings are added one by one.
+    pub fn declare(&mut self, queue: &Queue) {
+        self.rules = Rules::of(queue);
+        self.queue = Queue { bindings: Vec::new(), ..queue.clone() };
+        self.declared = true;
     }
 
     /// Everything in it, and whether a consumer has it.
@@ -121,30 +177,21 @@ impl Held {
     }
 
     pub fn refuses_more(&self) -> bool {
-        let refuses = self.queue.argument("x-overflow") == Some(&Argument::from("reject-publish"));
-        refuses && self.limit("x-max-length-bytes").is_some_and(|limit| self.ready_bytes >= limit)
+        let full = self.rules.max_bytes.is_some_and(|limit| self.ready_bytes >= limit);
+        full && self.rules.overflow == Overflow::RefusesNew
     }
 
     /// It holds more than it may, and loses its oldest for it.
     pub fn over_limit(&self, now: Option<i64>) -> bool {
-        let drops = self.is_stream() || self.queue.argument("x-overflow") == Some(&Argument::from("drop-head"));
-        drops
-            && (self.limit("x-max-length-bytes").is_some_and(|limit| self.ready_bytes > limit)
-                || self.limit("x-max-length").is_some_and(|limit| self.ready.len() > limit)
+        self.rules.overflow == Overflow::DropsOldest
+            && (self.rules.max_bytes.is_some_and(|limit| self.ready_bytes > limit)
+                || self.rules.max_messages.is_some_and(|limit| self.ready.len() > limit)
                 || self.oldest_is_too_old(now))
     }
 
     fn oldest_is_too_old(&self, now: Option<i64>) -> bool {
-        let (Some(now), Some(oldest), Some(Argument::Word(age))) =
-            (now, self.ready.front(), self.queue.argument("x-max-age"))
-        else {
-            return false;
-        };
-        stream_age(age).is_some_and(|age| now.saturating_sub(oldest.moment) > age)
-    }
-
-    fn limit(&self, argument: &str) -> Option<usize> {
-        self.queue.number(argument).and_then(|limit| usize::try_from(limit).ok())
+        let (Some(now), Some(oldest), Some(age)) = (now, self.ready.front(), self.rules.max_age) else { return false };
+        now.saturating_sub(oldest.moment) > age
     }
 
     pub fn drop_closed_consumers(&mut self, loose: &mut Loose) {
@@ -156,8 +203,8 @@ impl Held {
 
     /// The consumer that is next, of those that have room. With a single active consumer always the oldest.
     pub fn next_consumer(&mut self) -> Option<usize> {
-        let single = self.queue.argument("x-single-active-consumer") == Some(&Argument::from(true));
-        let candidates = if single { 1.min(self.consumers.len()) } else { self.consumers.len() };
+        let candidates =
+            if self.rules.has_single_consumer { 1.min(self.consumers.len()) } else { self.consumers.len() };
         let found = (0..candidates).map(|i| (self.turn + i) % candidates).find(|&i| self.consumers[i].credit > 0)?;
         self.turn = (found + 1) % candidates;
         Some(found)

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::disk::{Disk, Found};
-use super::queue::{Attached, Held, Home, Stored};
+use super::queue::{Attached, Held, Stored};
 use super::{Loose, Shared};
 use crate::{Address, Argument, Delivery, Error, Message, Outcome, Queue, Settle};
 
@@ -51,6 +51,11 @@ impl Settle for Settlement {
 }
 
 impl State {
+    /// The queue of this name.
+    pub fn named(&self, name: &str) -> Option<&Held> {
+        self.names.get(name).and_then(|id| self.queues.get(id))
+    }
+
     fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
@@ -69,7 +74,7 @@ impl State {
                 None => self.create_undeclared(nameless(&put.queue), now, shared),
             };
             let Some(held) = self.queues.get_mut(&id) else { continue };
-            let due = held.delay().map(|delay| {
+            let due = held.rules.delay.map(|delay| {
                 // a clock that was set back does not make anything wait for longer
                 let left = u64::try_from(put.moment.saturating_sub(now)).unwrap_or(0);
                 Instant::now() + Duration::from_millis(left).min(delay)
@@ -110,8 +115,7 @@ impl State {
         let renewed = !held.declared;
         if renewed {
             self.bindings.retain(|bound| *bound != id);
-            held.queue = Queue { bindings: Vec::new(), ..queue.clone() };
-            held.declared = true;
+            held.declare(queue);
         }
         if let Some(why) = held.queue.other_arguments(queue) {
             return Err(why);
@@ -153,7 +157,7 @@ impl State {
     ) -> Result<(), Error> {
         let attached = Attached { id: self.number(), sender, credit };
         let Some(held) = self.queues.get_mut(&id) else { return Ok(()) };
-        if held.is_stream() || held.delay().is_some() {
+        if held.rules.is_stream || held.rules.delay.is_some() {
             let why = "a stream is read, and what waits in a retry queue goes on by itself: nobody consumes from them";
             loose.senders.push(attached.sender);
             return Err(Error::Queue { queue: held.queue.name.clone(), why: why.to_owned() });
@@ -182,16 +186,7 @@ impl State {
             rest -= 1;
             // the last queue takes it as it is
             let properties = if rest == 0 { std::mem::take(&mut properties) } else { properties.clone() };
-            let stored = Stored {
-                position,
-                key: key.clone(),
-                properties,
-                body: message.body.clone(),
-                attempts: 0,
-                moment: 0,
-                due: None,
-                home: Home::default(),
-            };
+            let stored = Stored::new(position, key.clone(), properties, message.body.clone());
             self.enqueue(id, stored, now.map(Timestamp::millis), loose);
             self.dispatch(id, loose);
         }
@@ -214,16 +209,7 @@ impl State {
         }
         let mut properties = message.properties;
         properties.published_at = properties.published_at.or(now);
-        let stored = Stored {
-            position,
-            key: destination.into(),
-            properties,
-            body: message.body,
-            attempts: 0,
-            moment: 0,
-            due: None,
-            home: Home::default(),
-        };
+        let stored = Stored::new(position, destination.into(), properties, message.body);
         self.enqueue(id, stored, now.map(Timestamp::millis), loose);
         Ok(())
     }
@@ -238,7 +224,7 @@ impl State {
     pub fn release_due(&mut self, now_ms: i64, loose: &mut Loose) {
         let now = Instant::now();
         let delaying: Vec<QueueId> =
-            self.queues.iter().filter(|(_, held)| held.delay().is_some()).map(|(id, _)| *id).collect();
+            self.queues.iter().filter(|(_, held)| held.rules.delay.is_some()).map(|(id, _)| *id).collect();
         for id in delaying {
             // each once: what can't go on yet is due again later
             let waiting = self.queues.get(&id).map_or(0, |held| held.ready.len());
@@ -289,11 +275,11 @@ impl State {
     /// A message that is new in this queue.
     fn enqueue(&mut self, id: QueueId, mut stored: Stored, now: Option<i64>, loose: &mut Loose) {
         let Some(held) = self.queues.get_mut(&id) else { return };
-        if let Some(delay) = held.delay() {
+        if let Some(delay) = held.rules.delay {
             let ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
             stored.due = Some(Instant::now() + delay);
             stored.moment = now.unwrap_or(0).saturating_add(ms);
-        } else if held.is_stream() {
+        } else if held.rules.is_stream {
             stored.moment = now.unwrap_or(0);
         }
         if let Some(disk) = self.disk.as_mut().filter(|_| held.is_durable()) {
@@ -310,7 +296,7 @@ impl State {
             if let Some(disk) = self.disk.as_mut().filter(|_| held.is_durable()) {
                 disk.done(&oldest);
             }
-            if !held.is_stream() {
+            if !held.rules.is_stream {
                 let (queue, key) = (&held.queue.name, &*oldest.key);
                 tracing::warn!(queue, key, "the queue is full: its oldest message is dropped");
             }
@@ -346,22 +332,19 @@ impl State {
                 if let Some(disk) = disk {
                     disk.done(&stored);
                 }
+                if outcome == Outcome::Bury {
+                    self.bury(id, stored, loose);
+                }
             }
             Outcome::Requeue => {
                 stored.attempts += 1;
                 if let Some(disk) = disk {
                     disk.returned(stored.position);
                 }
-            }
-        }
-        match outcome {
-            Outcome::Acknowledge => {}
-            Outcome::Requeue => {
                 held.insert(stored);
                 // others came meanwhile
                 self.shed(id, None, loose);
             }
-            Outcome::Bury => self.bury(id, stored, loose),
         }
         self.dispatch(id, loose);
     }
@@ -380,7 +363,7 @@ impl State {
 
     /// Messages that somebody waits for: ready or unsettled in work and reply queues.
     pub fn outstanding(&self) -> usize {
-        let counted = self.queues.values().filter(|held| held.counts());
+        let counted = self.queues.values().filter(|held| held.rules.counts);
         counted.map(|held| held.ready.len() + held.unsettled.len()).sum()
     }
 

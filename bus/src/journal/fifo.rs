@@ -12,7 +12,7 @@ use protocol::Ambient;
 use thiserror::Error;
 
 use super::frame::{self, Part};
-use super::log::{Log, Recovered};
+use super::log::Log;
 use super::{Durability, JournalSettings};
 
 /// The limit is spread over so many files, each of which goes as a whole.
@@ -316,7 +316,7 @@ impl State {
                 highest = highest.max(number);
             }
         })?;
-        let Some((log, Recovered { .. })) = opened else { return Ok(None) };
+        let Some(log) = opened else { return Ok(None) };
         let confirmed = read_confirmed(&folder.join(CONFIRMED));
         let next = highest.max(confirmed) + 1;
         let mut state = State { log, limit: settings.limit, next, confirmed, written: confirmed, slots: None, last };

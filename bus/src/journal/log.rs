@@ -44,13 +44,13 @@ pub(crate) struct Segment {
 
 /// What was found when a log was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
+struct Recovered {
     /// Whole records.
-    pub records: u64,
+    records: u64,
     /// Files with bytes in them that are no record; they were set aside as `….damaged`.
-    pub damaged_files: u64,
+    damaged_files: u64,
     /// How many such bytes there were.
-    pub damaged_bytes: u64,
+    damaged_bytes: u64,
 }
 
 impl Segment {
@@ -72,7 +72,7 @@ impl Log {
         durability: Durability,
         ambient: Arc<dyn Ambient>,
         mut read: impl FnMut(u64, &[u8]),
-    ) -> io::Result<Option<(Self, Recovered)>> {
+    ) -> io::Result<Option<Self>> {
         let Some(folder) = Folder::take(folder)? else { return Ok(None) };
         let failure = Failure::default();
         let syncer = match durability {
@@ -104,7 +104,7 @@ impl Log {
                 "a journal is damaged: all that is whole is read, damaged files are kept as *.damaged"
             );
         }
-        Ok(Some((log, recovered)))
+        Ok(Some(log))
     }
 
     fn recover(&mut self, name: Name, recovered: &mut Recovered, read: &mut impl FnMut(u64, &[u8])) {

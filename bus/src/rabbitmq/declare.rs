@@ -141,9 +141,12 @@ async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> R
         auto_delete: queue.exclusive,
         ..QueueDeclareOptions::default()
     };
-    let arguments = properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))?;
-    let declared = channel.queue_declare(short(&queue.name)?, options, arguments);
+    let declared = channel.queue_declare(short(&queue.name)?, options, arguments(queue)?);
     Ok(answer(connection, &queue.name, "declare a queue", declared).await?.name().clone())
+}
+
+fn arguments(queue: &Queue) -> Result<FieldTable, Error> {
+    properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))
 }
 
 /// Declares a queue that only this connection may use; false when another one has it. The channel is closed then.
@@ -152,8 +155,7 @@ async fn declare(connection: &Connection, channel: &Channel, queue: &Queue) -> R
 /// As [`queue`].
 pub(super) async fn exclusive(connection: &Connection, channel: &Channel, queue: &Queue) -> Result<bool, Error> {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    let arguments = properties::table(queue.arguments.iter().map(|(name, value)| (*name, value)))?;
-    let name = short(&queue.name)?;
+    let (name, arguments) = (short(&queue.name)?, arguments(queue)?);
     let declared = async {
         match channel.queue_declare(name, options, arguments).await {
             Err(why) if has_code(&why, RESOURCE_LOCKED) => Ok(false),

@@ -110,7 +110,7 @@ impl Courier {
     }
 
     async fn publish(&mut self, waiting: Waiting) {
-        let message = Message::event(waiting.event.clone(), APP_ID, Some(&self.reply_to));
+        let message = Message::event_on(&self.network, waiting.event.clone(), APP_ID, Some(&self.reply_to));
         let confirm = Some(self.broker.publish(message).await);
         self.unconfirmed.push_back(Published { waiting, confirm });
     }
