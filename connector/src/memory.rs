@@ -1,6 +1,7 @@
 //! What was said on a network, remembered on the broker: whoever speaks there next reads it first. A reply is
 //! acknowledged only when this memory is safe, so that nobody says again what was proved to be said.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bus::{Address, Broker, Error, Message, Properties, Queue};
@@ -19,8 +20,9 @@ pub(crate) struct Memory {
     said: Said,
     /// To be written next.
     waiting: Vec<Entry>,
-    /// Being written.
-    writing: Vec<Entry>,
+    /// Being written, by their numbers.
+    writing: VecDeque<(u64, Vec<Entry>)>,
+    last_write: u64,
     /// Of the last events, the handler whose answer was chosen.
     chosen: Recent<Uuid, String>,
     /// Who wrote last.
@@ -29,12 +31,17 @@ pub(crate) struct Memory {
 
 /// How many choices are remembered.
 const CHOICES: usize = 4_096;
+/// How many records may be on their way at once. What waits meanwhile shares the next one.
+const WRITES: usize = 4;
+
+/// A record on its way to the broker: its number, and what became of it.
+pub(crate) type Writing = BoxFuture<'static, (u64, Result<(), Error>)>;
 
 impl Memory {
     pub fn new(broker: Arc<dyn Broker>, proto: &str, network: &str) -> Self {
         let stream = broker.topology().said(proto, network);
-        let (waiting, writing, chosen) = (Vec::new(), Vec::new(), Recent::new(CHOICES));
-        Memory { broker, stream, said: Said::default(), waiting, writing, chosen, holder: None }
+        let (waiting, writing, chosen) = (Vec::new(), VecDeque::new(), Recent::new(CHOICES));
+        Memory { broker, stream, said: Said::default(), waiting, writing, last_write: 0, chosen, holder: None }
     }
 
     /// Where it is kept.
@@ -101,28 +108,42 @@ impl Memory {
 
     /// How many lines are not yet written down.
     pub fn unwritten(&self) -> usize {
-        self.waiting.len() + self.writing.len()
+        self.waiting.len() + self.writing.iter().map(|(_, entries)| entries.len()).sum::<usize>()
     }
 
-    /// Begins to write down what waits, unless something is being written or nothing waits.
-    pub fn write(&mut self) -> Option<BoxFuture<'static, Result<(), Error>>> {
-        if self.waiting.is_empty() || !self.writing.is_empty() {
+    /// Begins to write down what waits, unless nothing waits or enough is being written.
+    pub fn write(&mut self) -> Option<Writing> {
+        if self.waiting.is_empty() || self.writing.len() >= WRITES {
             return None;
         }
-        self.writing = std::mem::take(&mut self.waiting);
-        Some(self.publish(&Record { said: self.writing.clone(), ..Record::default() }))
+        let entries = std::mem::take(&mut self.waiting);
+        let record = Record { said: entries.clone(), ..Record::default() };
+        let (number, publishing) = (self.last_write + 1, self.publish(&record));
+        self.last_write = number;
+        self.writing.push_back((number, entries));
+        Some(Box::pin(async move { (number, publishing.await) }))
     }
 
-    /// What was being written is safe: the replies that are whole with it.
-    pub fn written(&mut self) -> Vec<Uuid> {
-        let written = std::mem::take(&mut self.writing).into_iter();
+    /// A record is safe: the replies that are whole with it.
+    pub fn written(&mut self, number: u64) -> Vec<Uuid> {
+        let written = self.take(number).into_iter();
         written.filter(|entry| entry.progress() == Progress::Whole).map(|entry| entry.id()).collect()
     }
 
-    /// It could not be written, and waits again.
-    pub fn not_written(&mut self) {
-        let later = std::mem::replace(&mut self.waiting, std::mem::take(&mut self.writing));
-        self.waiting.extend(later);
+    /// A record could not be written, and waits again.
+    pub fn not_written(&mut self, number: u64) {
+        let entries = self.take(number);
+        self.waiting.extend(entries);
+    }
+
+    /// Nobody asks any more what became of the records on their way: all wait again.
+    pub fn forsake(&mut self) {
+        self.waiting.extend(self.writing.drain(..).flat_map(|(_, entries)| entries));
+    }
+
+    fn take(&mut self, number: u64) -> Vec<Entry> {
+        let index = self.writing.iter().position(|(writing, _)| *writing == number);
+        index.and_then(|index| self.writing.remove(index)).map_or_else(Vec::new, |(_, entries)| entries)
     }
 
     fn publish(&self, record: &Record) -> BoxFuture<'static, Result<(), Error>> {

@@ -166,12 +166,12 @@ impl Replies {
         self.said.insert(to_say.reply.id, to_say);
     }
 
-    /// The memory is safe: what is whole in it is acknowledged.
-    pub fn remembered(&mut self) {
+    /// This record of the memory is safe: what is whole in it is acknowledged.
+    pub fn remembered(&mut self, record: u64) {
         if mutants::is(Mutant::NoAcknowledgement) {
             return;
         }
-        for id in self.memory.written() {
+        for id in self.memory.written(record) {
             if let Some(to_say) = self.said.remove(&id) {
                 self.acknowledge(to_say);
             }

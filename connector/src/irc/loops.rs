@@ -139,7 +139,7 @@ impl Sender {
         push(&mut self.last_lines, line, LAST_LINES);
         // each answer of ours counts once: who says ten lines after it is no partner of a dialogue
         let counts = self.answers.pop_front().map_or(0, |(ours, at)| {
-            let quoted = ours.len() >= TELLING_BYTES && text.contains(&ours);
+            let quoted = ours.len() >= TELLING_BYTES && quotes(text, &ours);
             match now.duration_since(at) {
                 pause if !(repeated || quoted) || pause > HASTY_PACE => 0,
                 pause if pause > BOTS_PACE => IN_HASTE,
@@ -150,6 +150,19 @@ impl Sender {
         let goes_on = repeated && self.silent.is_some_and(|at| now.duration_since(at) <= MINUTE);
         if goes_on { AS_A_BOT } else { counts }
     }
+}
+
+/// Whether a text has these words in it, and not as a part of longer ones: `14 of 20` does not quote `4 of 20`.
+fn quotes(text: &str, words: &str) -> bool {
+    text.match_indices(words).any(|(start, found)| {
+        let (before, after) = (&text[..start], &text[start + found.len()..]);
+        !before.ends_with(is_ascii_alphanumeric) && !after.starts_with(is_ascii_alphanumeric)
+    })
+}
+
+/// Words of other scripts may stand side by side.
+fn is_ascii_alphanumeric(letter: char) -> bool {
+    letter.is_ascii_alphanumeric()
 }
 
 /// Keeps so many, the newest last.
@@ -208,6 +221,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn somebody_who_asks_something_new_each_time_is_always_answered() {
         assert_eq!(answered(1_000, |n, _| format!("!echo n{n}")), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_merely_ends_like_our_answer_is_no_part_of_a_loop() {
+        let loops = Loops::default();
+        for n in (0..1_000).flat_map(|n| [n, 1_000 + n]) {
+            let (event, line) = (Uuid::from_u128(n), format!("{n:03} is a number"));
+            loops.heard("#a", "alice", &format!("!echo {line}"), event);
+            assert!(loops.allows(event), "{line}");
+            loops.said(event, &line);
+        }
+        assert!(quotes("<alice> 14 of 20", "14 of 20") && quotes("他说你好", "你好"));
+        assert!(!quotes("114 of 20", "14 of 20") && !quotes("14 of 200", "14 of 20"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,8 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -27,6 +28,7 @@ use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal, Unproved};
 use super::voice::Permission;
+use crate::memory::Writing;
 use crate::replies::{Consumers, Replies};
 
 /// How long a write may take until the connection counts as lost.
@@ -119,11 +121,11 @@ impl Speaker {
     /// Writes down what was proved, for at most 2 s: at the end, so that the next one doesn't say it again.
     pub async fn remember(mut self) {
         let memory = &mut self.replies.memory;
-        memory.not_written();
+        memory.forsake();
         if let Some(writing) = memory.write()
-            && let Ok(Ok(())) = timeout(REMEMBER_WITHIN, writing).await
+            && let Ok((record, Ok(()))) = timeout(REMEMBER_WITHIN, writing).await
         {
-            self.replies.remembered();
+            self.replies.remembered(record);
         }
     }
 
@@ -162,8 +164,8 @@ struct Turn<'a> {
     budget: Budget,
     means: Means,
     unproved: Unproved,
-    /// The memory being written, and when it may be tried again.
-    remembering: Option<BoxFuture<'static, Result<(), bus::Error>>>,
+    /// Records of the memory being written, and when it may be tried again.
+    remembering: FuturesUnordered<Writing>,
     remember_again: Option<Instant>,
     /// The next write.
     write: Vec<u8>,
@@ -195,7 +197,7 @@ impl<'a> Turn<'a> {
             budget: Budget::new(network.flood),
             means: Means::default(),
             unproved: Unproved::default(),
-            remembering: None,
+            remembering: FuturesUnordered::new(),
             remember_again: None,
             write: Vec::with_capacity(WRITE_BYTES + 512),
         }
@@ -368,23 +370,23 @@ impl<'a> Turn<'a> {
             return;
         }
         self.remember_again = None;
-        while self.remembering.is_none() && self.remember_again.is_none() {
-            let Some(mut writing) = self.replies.memory.write() else { return };
+        while self.remember_again.is_none()
+            && let Some(mut writing) = self.replies.memory.write()
+        {
             // an embedded broker has done it at once
             match writing.as_mut().now_or_never() {
-                Some(written) => self.remembered(written),
-                None => self.remembering = Some(writing),
+                Some((record, written)) => self.remembered(record, written),
+                None => self.remembering.push(writing),
             }
         }
     }
 
-    fn remembered(&mut self, written: Result<(), bus::Error>) {
-        self.remembering = None;
+    fn remembered(&mut self, record: u64, written: Result<(), bus::Error>) {
         match written {
-            Ok(()) => self.replies.remembered(),
+            Ok(()) => self.replies.remembered(record),
             Err(why) => {
                 tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
-                self.replies.memory.not_written();
+                self.replies.memory.not_written(record);
                 self.remember_again = Some(Instant::now() + REMEMBER_AGAIN_AFTER);
             }
         }
@@ -427,7 +429,7 @@ impl<'a> Turn<'a> {
                 self.consuming = None;
                 self.arrived(grant, consumers);
             }
-            written = done(&mut self.remembering) => self.remembered(written),
+            Some((record, written)) = self.remembering.next() => self.remembered(record, written),
             () = self.agenda.fill(self.replies) => {}
             () = sleep_until(moment) => {}
         }
@@ -456,7 +458,7 @@ impl<'a> Turn<'a> {
                 _ => {}
             }
         }
-        self.replies.memory.not_written();
+        self.replies.memory.forsake();
         // first of all no more deliveries, lest what is given back comes again at once
         self.unproved = Unproved::default();
         self.hush();
@@ -487,13 +489,6 @@ async fn write_all(writer: &mut Writer, bytes: &[u8]) -> io::Result<()> {
 async fn arrival(consuming: &mut Option<(u64, BoxFuture<'static, Consumers>)>) -> (u64, Consumers) {
     match consuming {
         Some((grant, consumers)) => (*grant, consumers.await),
-        None => pending().await,
-    }
-}
-
-async fn done(writing: &mut Option<BoxFuture<'static, Result<(), bus::Error>>>) -> Result<(), bus::Error> {
-    match writing {
-        Some(writing) => writing.await,
         None => pending().await,
     }
 }
