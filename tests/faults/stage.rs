@@ -85,8 +85,18 @@ impl Stage {
 
     /// One more connector, with a data folder of its own; it stands by.
     pub fn add_connector(&mut self) {
-        let folder = self.world.path(&format!("data{}", self.connectors.len()));
-        self.connectors.push(self.world.service(&["connector"], &[("PUBBOT_DATA_DIR", &folder)]));
+        let connector = self.connector_on(self.connectors.len());
+        self.connectors.push(connector);
+    }
+
+    /// Starts a connector again that was stopped, with the data folder that it had.
+    pub fn start_connector_again(&mut self, index: usize) {
+        self.connectors[index] = self.connector_on(index);
+    }
+
+    fn connector_on(&self, index: usize) -> Service {
+        let folder = if index == 0 { "data".to_owned() } else { format!("data{index}") };
+        self.world.service(&["connector"], &[("PUBBOT_DATA_DIR", &self.world.path(&folder))])
     }
 
     /// One more worker.
