@@ -38,12 +38,17 @@ pub fn start(world: &World) -> Service {
 #[ignore = "other tests start it as a process"]
 fn works_until_it_is_killed() {
     let (url, prefix) = (test_environment(URL), test_environment(PREFIX));
-    super::outside::runtime().block_on(async {
+    let worked = super::outside::runtime().block_on(async {
         let broker = RabbitMq::connect(&url, Topology::new(&prefix), "bad worker", Arc::new(System)).await.unwrap();
         let attached = Worker::new("bad").plugin(plugin()).attach(Arc::new(broker)).await.unwrap();
         eprintln!("ready");
-        attached.work(CancellationToken::new()).await.unwrap();
+        attached.work(CancellationToken::new()).await
     });
+    if let Err(why) = worked {
+        eprintln!("{why}");
+        // without waiting for the threads that don't come back
+        std::process::exit(1);
+    }
 }
 
 fn plugin() -> Plugin {

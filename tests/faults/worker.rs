@@ -106,7 +106,11 @@ impl Bad {
 
     /// Somebody says this to the bot in private: in a channel its lines would wait for each other, as they should.
     fn say(&self, text: &str) {
-        self.stage.counting.irc().say("mallory", "pubbot", text);
+        self.say_as("mallory", text);
+    }
+
+    fn say_as(&self, nick: &str, text: &str) {
+        self.stage.counting.irc().say(nick, "pubbot", text);
     }
 
     /// What the workers have run, by what they print.
@@ -173,6 +177,23 @@ fn row_13_handlers_that_never_return_or_block_a_thread_delay_nobody() {
     // abandoned at their limit, they are tried again
     wait_until("the hanging are tried again", RECOVERY, || bad.ran("hangs") >= 6);
     assert_eq!(bad.workers[0].starts(), 1);
+}
+
+#[test]
+fn row_13_a_worker_with_8_blocked_threads_ends_with_status_1_and_its_successor_goes_on() {
+    let bad = Bad::start(1);
+    let load = bad.stage.counting.begin("!ok", None, bad.stage.size.rate);
+    for number in 0..8 {
+        bad.say_as(&format!("mallory{number}"), "!block");
+    }
+    wait_until("the worker ends", RECOVERY, || bad.workers[0].starts() > 1);
+    bad.workers[0].wait_for_stderr("ready", RECOVERY);
+    load.stop();
+    let end = &bad.workers[0].past()[0];
+    assert_eq!(end.status.code(), Some(1), "{}", end.stderr);
+    assert!(end.stderr.contains("8 handlers block their threads"), "{}", end.stderr);
+    // those that blocked are tried again, and end its successor, too
+    bad.stage.counting.settle(RECOVERY).assert_kept(0);
 }
 
 #[test]
