@@ -76,17 +76,7 @@ async fn say_all(broker: Arc<RabbitMq>) {
 fn line(channel: &str, n: usize, reply_to: &str) -> Message {
     let id = foreign_uuid(&format!("{channel} {n}"));
     let head = Head { id, at: System.now(), network: "test".into(), channel: channel.into(), session: None, seq: None };
-    let chat = Chat {
-        head,
-        source: "alice".into(),
-        content: format!("!echo {n}"),
-        raw: None,
-        source_id: None,
-        direct: false,
-        private: false,
-        account: None,
-        msgid: None,
-    };
+    let chat = Chat::new(head, "alice", &format!("!echo {n}"));
     let event = Event::new(RoutingKey::chat("irc", channel, ChatKind::Chat), id, &chat).unwrap();
     Message::event(event, "test", Some(reply_to))
 }

@@ -115,17 +115,8 @@ impl Input {
 
     fn chat(&mut self, text: &str) -> Chat {
         let said = said_to(NICK, text, str::eq_ignore_ascii_case);
-        Chat {
-            head: self.head(),
-            source: self.user.clone(),
-            content: said.unwrap_or(text).to_owned(),
-            raw: said.map(|_| text.to_owned()),
-            source_id: None,
-            direct: said.is_some(),
-            private: false,
-            account: None,
-            msgid: None,
-        }
+        let (raw, direct) = (said.map(|_| text.to_owned()), said.is_some());
+        Chat { raw, direct, ..Chat::new(self.head(), &self.user, said.unwrap_or(text)) }
     }
 
     fn head(&mut self) -> Head {

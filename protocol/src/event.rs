@@ -100,6 +100,23 @@ pub struct Chat {
     pub msgid: Option<String>,
 }
 
+impl Chat {
+    /// A line said in a channel, to nobody in particular, by somebody of whom only the nick is known.
+    pub fn new(head: Head, source: &str, content: &str) -> Self {
+        Chat {
+            head,
+            source: source.to_owned(),
+            content: content.to_owned(),
+            raw: None,
+            source_id: None,
+            direct: false,
+            private: false,
+            account: None,
+            msgid: None,
+        }
+    }
+}
+
 /// Body of `chat.<proto>.<channel>.join`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Join {

@@ -46,8 +46,6 @@ Example:
 const AT_ONCE: u16 = u16::MAX;
 /// How long to wait for a letter that should be there: another shell may be holding it.
 const LETTER_WITHIN: Duration = Duration::from_secs(2);
-/// The same where nobody knows how many there are.
-const NO_MORE_AFTER: Duration = Duration::from_millis(500);
 
 /// See what gave up, and try it again
 #[derive(Args, Debug)]
@@ -139,10 +137,8 @@ impl List {
         for letter in &letters {
             print(&if self.json { letter.json(now) } else { letter.line(now) })?;
         }
-        match dead.unseen {
-            Some(more @ 1..) => tell(&format!("{more} more; --limit shows more of them")),
-            _ if letters.len() == usize::from(self.limit) => tell("there may be more; --limit shows more of them"),
-            _ => {}
+        if dead.unseen > 0 {
+            tell(&format!("{} more; --limit shows more of them", dead.unseen));
         }
         Ok(())
     }
@@ -235,32 +231,22 @@ struct Letters {
     consumer: Consumer,
     /// How many may still come.
     left: u64,
-    /// How many there are beyond those; `None`: nobody knows.
-    unseen: Option<u64>,
-    patience: Duration,
+    /// How many there are beyond those.
+    unseen: u64,
 }
 
 impl Letters {
     async fn open(broker: &dyn Broker, limit: u16) -> Result<Self, Failure> {
         let queue = broker.topology().dead();
-        let limit = u64::from(limit);
-        let (left, unseen, patience) = match broker.depth(&queue.name).await {
-            Ok(depth) => {
-                let depth = depth.unwrap_or(0);
-                (depth.min(limit), Some(depth.saturating_sub(limit)), LETTER_WITHIN)
-            }
-            Err(why) => {
-                tracing::debug!(%why, "nobody knows how many dead letters there are");
-                (limit, None, NO_MORE_AFTER)
-            }
-        };
+        let depth = broker.depth(&queue.name).await?.unwrap_or(0);
+        let left = depth.min(limit.into());
         let prefetch = u16::try_from(left).unwrap_or(AT_ONCE);
-        Ok(Letters { consumer: broker.consume(queue, prefetch).await?, left, unseen, patience })
+        Ok(Letters { consumer: broker.consume(queue, prefetch).await?, left, unseen: depth - left })
     }
 
     async fn next(&mut self) -> Option<Letter> {
         self.left = self.left.checked_sub(1)?;
-        let next = timeout(self.patience, self.consumer.next()).await;
+        let next = timeout(LETTER_WITHIN, self.consumer.next()).await;
         next.ok().flatten().map(Letter::read)
     }
 }
@@ -279,13 +265,13 @@ impl Wanted {
     }
 
     /// `unseen`: how many letters were not looked at.
-    fn all_found(self, unseen: Option<u64>) -> Result<(), Failure> {
+    fn all_found(self, unseen: u64) -> Result<(), Failure> {
         let missing: Vec<String> = self.0.into_iter().filter(|(_, found)| !found).map(|(id, _)| id).collect();
         let more = match unseen {
-            Some(more @ 1..) => {
+            0 => String::new(),
+            more => {
                 format!(" among the oldest {AT_ONCE}; {more} more were not looked at: retry or drop older ones first")
             }
-            _ => String::new(),
         };
         match missing.as_slice() {
             [] => Ok(()),
@@ -316,12 +302,12 @@ mod tests {
     fn an_id_that_is_not_there_is_named() {
         let mut wanted = Wanted::new(vec!["a".into(), "b".into()]);
         assert!(wanted.has("A") && !wanted.has("c"));
-        let Err(Failure::Failed(why)) = wanted.all_found(Some(0)) else { panic!("b was not found") };
+        let Err(Failure::Failed(why)) = wanted.all_found(0) else { panic!("b was not found") };
         assert!(why.contains("no dead letter b"), "{why}");
         let mut wanted = Wanted::new(vec!["a".into()]);
         assert!(wanted.has("a") && wanted.has("a"), "several letters may be about one event");
-        assert!(wanted.all_found(Some(5)).is_ok());
-        let Err(Failure::Failed(why)) = Wanted::new(vec!["a".into()]).all_found(Some(34_465)) else { panic!("found") };
+        assert!(wanted.all_found(5).is_ok());
+        let Err(Failure::Failed(why)) = Wanted::new(vec!["a".into()]).all_found(34_465) else { panic!("found") };
         assert!(why.contains("no dead letter a among the oldest 65535; 34465 more"), "{why}");
     }
 }

@@ -198,24 +198,15 @@ impl FakeChat {
 
     fn chat(&mut self, channel: &str, source: &str, content: &str) -> Chat {
         let id = self.next_id();
-        Chat {
-            head: Head {
-                id,
-                at: Timestamp::from_millis(TODAY + self.said as i64),
-                network: NETWORK.to_owned(),
-                channel: channel.to_owned(),
-                session: None,
-                seq: Some(self.said),
-            },
-            source: source.to_owned(),
-            content: content.to_owned(),
-            raw: None,
-            source_id: None,
-            direct: false,
-            private: false,
-            account: None,
-            msgid: None,
-        }
+        let head = Head {
+            id,
+            at: Timestamp::from_millis(TODAY + self.said as i64),
+            network: NETWORK.to_owned(),
+            channel: channel.to_owned(),
+            session: None,
+            seq: Some(self.said),
+        };
+        Chat::new(head, source, content)
     }
 
     fn next_id(&mut self) -> Uuid {

@@ -38,17 +38,7 @@ impl World {
         let id = Uuid::from_u128(u128::from(self.said));
         let head =
             Head { id, at: System.now(), network: "n".into(), channel: channel.into(), session: None, seq: None };
-        let chat = Chat {
-            head,
-            source: "alice".into(),
-            content: content.into(),
-            raw: None,
-            source_id: None,
-            direct: false,
-            private: false,
-            account: None,
-            msgid: None,
-        };
+        let chat = Chat::new(head, "alice", content);
         let event = Event::new(RoutingKey::chat("irc", channel, ChatKind::Chat), id, &chat).unwrap();
         self.broker.publish(Message::event(event, "test", Some(&self.reply_to))).await.await.unwrap();
     }

@@ -41,17 +41,7 @@ impl World {
         let id = Uuid::from_u128(self.said);
         let (at, network, channel) = (System.now(), "n".to_owned(), channel.to_owned());
         let key = RoutingKey::chat("irc", &channel, ChatKind::Chat);
-        let chat = Chat {
-            head: Head { id, at, network, channel, session: None, seq: None },
-            source: "alice".into(),
-            content: content.into(),
-            raw: None,
-            source_id: None,
-            direct: false,
-            private: false,
-            account: None,
-            msgid: None,
-        };
+        let chat = Chat::new(Head { id, at, network, channel, session: None, seq: None }, "alice", content);
         let reply_to = self.broker.topology().replies_name("irc", "n");
         let event = Event::new(key, id, &chat).unwrap();
         self.broker.publish(Message::event(event, "test", Some(&reply_to))).await.await.unwrap();

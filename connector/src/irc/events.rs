@@ -223,17 +223,8 @@ impl Said {
     }
 
     fn by(self, source: &str, private: bool, head: Head) -> Chat {
-        Chat {
-            head,
-            source: source.to_owned(),
-            direct: private || self.raw.is_some(),
-            content: self.content,
-            raw: self.raw,
-            source_id: None,
-            private,
-            account: None,
-            msgid: None,
-        }
+        let direct = private || self.raw.is_some();
+        Chat { raw: self.raw, direct, private, ..Chat::new(head, source, &self.content) }
     }
 }
 
