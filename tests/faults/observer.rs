@@ -115,10 +115,13 @@ async fn act(broker: &Arc<dyn Broker>, deed: Deed, event: &bus::Delivery) {
         }
         Deed::AnswerTwice => {
             let Some(answer) = answer(event) else { return };
-            broker.publish(answer.clone()).await.await.unwrap();
-            broker.publish(answer.clone()).await.await.unwrap();
+            let confirms = [broker.publish(answer.clone()).await, broker.publish(answer.clone()).await];
             let broker = broker.clone();
+            // one answer's confirms keep no other one waiting
             tokio::spawn(async move {
+                for confirm in confirms {
+                    confirm.await.unwrap();
+                }
                 tokio::time::sleep(SAID_BY_THEN).await;
                 broker.publish(answer).await.await.unwrap();
             });
