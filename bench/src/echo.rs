@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// Measure less: half a minute instead of four, with figures to match
     #[arg(long)]
     quick: bool,
+    /// How many lines pubbot may have written and not yet proved and remembered [default: pubbot's own]
+    #[arg(long, value_name = "N")]
+    unproved: Option<usize>,
     /// Measure this executable instead of building one
     #[arg(long, value_name = "PATH")]
     pubbot: Option<PathBuf>,
@@ -101,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !pubbot.is_file() {
         return Err(Failure::new(format!("there is no pubbot executable at {}", pubbot.display())));
     }
-    let report = measure(&plan, &pubbot)?;
+    let report = measure(&plan, &pubbot, options.unproved)?;
     if options.format.json {
         println!("{}", serde_json::to_string(&report).context("the report can't be written as JSON")?);
     } else {
@@ -126,7 +129,7 @@ fn build() -> Result<PathBuf> {
     Ok(built)
 }
 
-fn measure(plan: &Plan, pubbot: &Path) -> Result<Report> {
+fn measure(plan: &Plan, pubbot: &Path, unproved: Option<usize>) -> Result<Report> {
     // first, while no broker keeps the disk busy
     step("starting, again and again");
     let starts = start::measure(pubbot, plan.starts)?;
@@ -135,7 +138,7 @@ fn measure(plan: &Plan, pubbot: &Path) -> Result<Report> {
     let machine = Machine::this().with_rabbitmq(version(&broker.log()));
     let mut systems = Vec::new();
     for kind in Kind::ALL {
-        systems.push(System::start(kind, pubbot, &broker)?);
+        systems.push(System::start(kind, pubbot, unproved, &broker)?);
     }
     std::thread::sleep(REST);
     let memory = systems::memory(&systems)?;

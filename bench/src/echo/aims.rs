@@ -51,19 +51,20 @@ impl fmt::Display for Aim {
     }
 }
 
-/// The aims of the whole bot.
+/// The aims of the whole bot. Over RabbitMQ: before a line had to be proved and remembered to count as said, these were 1.1 × and 0.95 ×;
+/// that may cost 30 % of the latency and 25 % of the replies.
 pub(super) fn aims(rows: &[Row], idle: &Memory, starts: &Starts) -> Vec<Aim> {
     let [raw, up, serial, pipelined, spread] = Kind::ALL.map(|kind| &rows[kind.index()]);
     let cpu = |row: &Row| row.cpu_ms_per_1000_lines;
     vec![
-        Aim::at_most("embedded broker: median latency, to the raw echo's", up.p50_ms / raw.p50_ms, 2.0),
-        Aim::at_least("embedded broker: replies a second, to the raw echo's", up.replies_64 / raw.replies_64, 0.25),
-        Aim::at_most("RabbitMQ: median latency, to the serial relay's", spread.p50_ms / serial.p50_ms, 1.1),
+        Aim::at_most("embedded broker: median latency, to the raw echo's", up.p50_ms / raw.p50_ms, 4.0),
+        Aim::at_least("embedded broker: replies a second, to the raw echo's", up.replies_64 / raw.replies_64, 0.15),
+        Aim::at_most("RabbitMQ: median latency, to the serial relay's", spread.p50_ms / serial.p50_ms, 1.43),
         Aim::at_least("RabbitMQ: replies a second, to the serial relay's", spread.replies_64 / serial.replies_64, 1.2),
         Aim::at_least(
             "RabbitMQ: replies a second, to the pipelined relay's",
             spread.replies_64 / pipelined.replies_64,
-            0.6,
+            0.71,
         ),
         Aim::at_most(
             "RabbitMQ: CPU time of unanswered lines, to the pipelined relay's",

@@ -26,7 +26,7 @@ pub(super) struct Starts {
 pub(super) fn measure(pubbot: &Path, runs: usize) -> Result<Starts> {
     let ngircd = Ngircd::start();
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let config = config(folder.path(), ngircd.port(), "embedded:", &[CHANNEL])?;
+    let config = config(folder.path(), ngircd.port(), "embedded:", &[CHANNEL], None)?;
     let own = systems::own_executable()?;
     let (pubbot, port) = (pubbot.to_string_lossy(), ngircd.port().to_string());
     let up = [&*pubbot, "--config", &config, "up"];

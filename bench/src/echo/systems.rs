@@ -88,7 +88,7 @@ pub(super) struct Memory {
 
 impl System {
     /// Starts its processes and waits until they answer.
-    pub(super) fn start(kind: Kind, pubbot: &Path, broker: &RabbitMq) -> Result<Self> {
+    pub(super) fn start(kind: Kind, pubbot: &Path, unproved: Option<usize>, broker: &RabbitMq) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let server = Server::open()?;
         let (own, pubbot) = (own_executable()?, pubbot.to_string_lossy());
@@ -98,11 +98,11 @@ impl System {
         match kind {
             Kind::Raw => processes.push(Program::start(&own, &[&["raw-echo"], &irc[..]].concat(), &[])),
             Kind::Up => {
-                let config = config(folder.path(), server.port(), "embedded:", &CHANNELS)?;
+                let config = config(folder.path(), server.port(), "embedded:", &CHANNELS, unproved)?;
                 processes.push(Program::start(&*pubbot, &["--config", &config, "up"], &[]));
             }
             Kind::Spread => {
-                let config = config(folder.path(), server.port(), broker.url(), &CHANNELS)?;
+                let config = config(folder.path(), server.port(), broker.url(), &CHANNELS, unproved)?;
                 processes.push(ready(Program::start(&*pubbot, &["--config", &config, "worker"], &[])));
                 processes.push(Program::start(&*pubbot, &["--config", &config, "connector"], &[]));
             }
@@ -146,11 +146,19 @@ pub(super) fn memory(systems: &[System]) -> Result<Memory> {
 }
 
 /// Writes a configuration into the folder: its path.
-pub(super) fn config(folder: &Path, port: u16, broker: &str, channels: &[&str]) -> Result<String> {
+pub(super) fn config(
+    folder: &Path,
+    port: u16,
+    broker: &str,
+    channels: &[&str],
+    unproved: Option<usize>,
+) -> Result<String> {
     let (path, data) = (folder.join("pubbot.toml"), folder.join("data"));
+    let unproved = unproved.map_or_else(String::new, |lines| format!("unproved = {lines}\n"));
     let text = format!(
         "data_dir = {data:?}\n[broker]\nurl = {broker:?}\n\
-         [networks.bench]\nurl = \"irc://127.0.0.1:{port}\"\nnick = \"pubbot\"\nchannels = {channels:?}\nflood = \"off\"\n"
+         [networks.bench]\nurl = \"irc://127.0.0.1:{port}\"\nnick = \"pubbot\"\nchannels = {channels:?}\nflood = \"off\"\n\
+         {unproved}"
     );
     std::fs::write(&path, text).context(path.display())?;
     Ok(path.to_string_lossy().into_owned())
