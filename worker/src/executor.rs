@@ -5,18 +5,24 @@
 //! What tokio 1.54 does when a task blocks its thread (`runtime/scheduler/multi_thread/worker.rs`): other threads steal
 //! what waits in that thread's queue, but not the one task in its LIFO slot, which is the one that the blocking task
 //! woke last. Nothing that is ours is woken or started there: events come from other threads, and whatever is awaited
-//! after a handler is awaited elsewhere. (What handlers wake of each other, they may hold up.) And the thread that was the last to wait for timers and sockets may be the one that blocks; then nobody waits for them
-//! until another thread has had something to do: hence [`Executor::nudge`].
+//! after a handler is awaited elsewhere. (What handlers wake of each other, they may hold up.) And the thread that was the
+//! last to wait for timers and sockets may be the one that blocks; then nobody waits for them until another thread has had
+//! something to do: hence [`Executor::nudge`].
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicIsize, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::timeout;
 
 /// Threads beyond one for each processor: so many may be lost, and there are still enough.
 pub(crate) const SPARE_THREADS: usize = 8;
+
+/// How long a task may wait for a thread until all of them count as blocked.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs tasks in which handlers run.
 pub(crate) enum Executor {
@@ -84,6 +90,13 @@ impl Executor {
         if let Executor::Own(own) = self {
             drop(lock(&own.current).handle.spawn(async {}));
         }
+    }
+
+    /// Whether a thread is free to work, or is so within a second.
+    pub(crate) async fn answers(&self) -> bool {
+        let Executor::Own(own) = self else { return true };
+        let probe = lock(&own.current).handle.spawn(async {});
+        timeout(ANSWER_WITHIN, probe).await.is_ok()
     }
 
     /// One of these threads did not come back in time.

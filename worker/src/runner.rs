@@ -206,7 +206,9 @@ impl Runner {
             return;
         }
         drop(self.lanes.clear_waiting());
-        if tokio::time::timeout(DRAIN_WITHIN - BEGIN_WITHIN, self.tasks.wait()).await.is_err() {
+        // where all threads are blocked nothing comes to its end: another worker does better with it
+        let patience = if self.executor.answers().await { DRAIN_WITHIN - BEGIN_WITHIN } else { Duration::ZERO };
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!("handlers still run; their events are given back");
             drop(self.lanes.clear());
         }

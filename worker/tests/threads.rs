@@ -157,6 +157,19 @@ async fn a_worker_that_has_lost_eight_threads_finishes_what_runs_and_ends_with_a
 }
 
 #[tokio::test]
+async fn a_worker_of_which_all_threads_are_blocked_waits_for_none_of_them() {
+    let (worker, _go_on) = blocking();
+    let mut world = World::with(worker).await;
+    for n in 0..100 {
+        world.say(&format!("#{n}"), "!block").await;
+    }
+    let began = Instant::now();
+    let ended = timeout(PATIENCE, &mut world.working).await.expect("in time").unwrap();
+    assert!(matches!(ended, Err(RunError::LostThreads(8))), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "it waited for {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn with_new_threads_it_goes_on_so_often_as_is_allowed() {
     let (worker, _go_on) = blocking();
     let mut world = World::with(worker.new_threads(1)).await;
