@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Network, UNPROVED};
+use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Invites, Network, UNPROVED};
 use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
@@ -14,7 +14,7 @@ use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "url",
     "nick",
     "user",
@@ -22,6 +22,7 @@ pub const KEYS: [&str; 12] = [
     "password",
     "password_file",
     "channels",
+    "invites",
     "flood",
     "unproved",
     "answers_expire",
@@ -72,6 +73,7 @@ fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
         realname: section.parsed("realname", checked_line).unwrap_or_else(|| REALNAME.to_owned()),
         password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
         channels: channels(&mut section),
+        invites: section.parsed("invites", invites).unwrap_or_default(),
         flood: flood(&mut section),
         unproved: unproved(&mut section),
         expiry: expiry(&mut section),
@@ -96,6 +98,7 @@ fn at(name: &str, address: &Address) -> Network {
         realname: REALNAME.to_owned(),
         password: None,
         channels: Vec::new(),
+        invites: Invites::default(),
         flood: Flood::default(),
         unproved: UNPROVED,
         expiry: Expiry::default(),
@@ -209,6 +212,14 @@ fn answers(word: &str) -> Result<Answers, String> {
         "all" => Ok(Answers::All),
         "best" => Ok(Answers::Best),
         word => Err(format!("{word:?} is not known; expected \"all\" or \"best\"")),
+    }
+}
+
+fn invites(word: &str) -> Result<Invites, String> {
+    match word {
+        "configured" => Ok(Invites::Configured),
+        "anywhere" => Ok(Invites::Anywhere),
+        word => Err(format!("{word:?} is not known; expected \"configured\" or \"anywhere\"")),
     }
 }
 

@@ -10,6 +10,7 @@ mod capabilities;
 mod casemap;
 mod channels;
 mod choice;
+mod ctcp;
 mod dial;
 mod events;
 mod flood;
@@ -23,6 +24,7 @@ mod loops;
 mod proof;
 mod reach;
 mod registration;
+mod rejoin;
 mod session;
 mod speaker;
 mod split;
@@ -88,6 +90,8 @@ pub struct Network {
     pub password: Option<Secret>,
     /// Where to be.
     pub channels: Vec<Channel>,
+    /// Which invitations to follow.
+    pub invites: Invites,
     /// How fast to speak.
     pub flood: Flood,
     /// How old a reply may be that is said.
@@ -115,6 +119,16 @@ pub struct Channel {
     pub key: Option<Secret>,
     /// Which answers to a line are said.
     pub answers: Answers,
+}
+
+/// Which invitations are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Invites {
+    /// To the channels that the bot should be in anyway.
+    #[default]
+    Configured,
+    /// To any channel, of which 50 in a session at most; until the session ends.
+    Anywhere,
 }
 
 /// Which answers to a line are said, when several handlers answer it.

@@ -94,6 +94,7 @@ mod tests {
             realname: "A bot".into(),
             password: Some(Secret::new("sesame")),
             channels: Vec::new(),
+            invites: Default::default(),
             flood: Flood::default(),
             expiry: crate::Expiry::default(),
             unproved: crate::irc::UNPROVED,

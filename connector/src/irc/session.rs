@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Network;
 use super::capabilities::Negotiation;
+use super::ctcp::Ctcp;
 use super::dial::Reader;
 use super::events::{Events, View};
 use super::framing::Framing;
@@ -25,7 +25,9 @@ use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
 use super::registration::{Nicks, join_lines};
+use super::rejoin::Rejoin;
 use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
+use super::{Answers, Channel, Invites, Network};
 use crate::outbox::Outbox;
 
 /// How long a registration may take, from the connection to `001`.
@@ -102,8 +104,11 @@ pub(super) struct Session<'a> {
     regain: Option<Instant>,
     /// The server welcomed us.
     was_up: bool,
-    /// The channels were asked for.
+    /// Channels may be asked for.
     joined: bool,
+    rejoin: Rejoin,
+    ctcp: Ctcp,
+    ambient: Arc<dyn Ambient>,
     /// The server has heard that, so it lets us in because of it.
     join_is_heard: bool,
     /// What the nick allows, as the speaker knows.
@@ -145,7 +150,10 @@ impl<'a> Session<'a> {
             framing: Framing::new(&network.name),
             nicks: Nicks::new(&network.nick),
             view: View::new(&network.nick),
-            events: Events::new(&network.name, ambient, outbox, loops),
+            events: Events::new(&network.name, ambient.clone(), outbox, loops),
+            rejoin: Rejoin::new(&network.channels),
+            ctcp: Ctcp::default(),
+            ambient,
             phase: Phase::Registering { until: now + REGISTER_WITHIN },
             last_heard: now,
             pinged: None,
@@ -276,6 +284,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let labelled = self.labels.see(&message);
+        if self.join_refused(&message) {
+            return Ok(());
+        }
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
         } else if let Labelled::End(label) = labelled {
@@ -301,6 +312,8 @@ impl<'a> Session<'a> {
             }
             _ => {
                 self.hear_ourselves(&message);
+                self.note_channels(&message);
+                self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
                 self.nick_may_have_changed().await?;
                 self.tell_identity().await
@@ -380,6 +393,7 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
+                self.rejoin.compare_by(self.view.isupport.casemapping);
                 Ok(())
             }
             Response::RPL_HOSTHIDDEN => {
@@ -451,14 +465,79 @@ impl<'a> Session<'a> {
             self.joined = true;
             // its PONG comes before whatever the server says to the JOIN
             self.send(Line::ping(&fence_token(JOIN_FENCE))).await?;
-            for line in join_lines(&self.network.name, &self.network.channels) {
-                self.send(line).await?;
-            }
+            self.join().await?;
         }
         if std::mem::replace(&mut self.told_nick, says) == says {
             return Ok(());
         }
         self.order(Order::Nick(says)).await
+    }
+
+    /// Asks for the channels that are due.
+    async fn join(&mut self) -> Result<(), Ended> {
+        for line in join_lines(&self.network.name, &self.rejoin.due()) {
+            self.send(line).await?;
+        }
+        Ok(())
+    }
+
+    /// When channels are due next.
+    fn next_join(&self) -> Option<Instant> {
+        self.rejoin.next().filter(|_| self.joined)
+    }
+
+    /// Takes note of the channels that we come into and are thrown out of.
+    fn note_channels(&mut self, message: &Message) {
+        let network = &self.network.name;
+        match &message.command {
+            Command::JOIN(channel, ..) if self.is_ours(message) => self.rejoin.entered(channel),
+            Command::PART(channel, _) if self.is_ours(message) => {
+                if let Some(pause) = self.rejoin.thrown_out(channel) {
+                    tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+                }
+            }
+            Command::KICK(channel, nick, why) if self.view.is_me(nick) => {
+                let by = message.source_nickname().unwrap_or_default();
+                if let Some(pause) = self.rejoin.thrown_out(channel) {
+                    tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                }
+            }
+            Command::INVITE(nick, channel) if self.view.is_me(nick) => {
+                let anywhere = self.network.invites == Invites::Anywhere && self.view.isupport.is_channel(channel);
+                let by = message.source_nickname().unwrap_or_default();
+                let invited = Channel { name: channel.clone(), key: None, answers: Answers::All };
+                let goes = self.rejoin.invited(&invited, anywhere);
+                tracing::info!(network, channel, by, goes, "invited");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a message refuses one of our JOINs; then it is tried again when the reason may have passed.
+    fn join_refused(&mut self, message: &Message) -> bool {
+        let Some((number, parameters)) = numeric(&message.command) else { return false };
+        if number == LOGGED_IN {
+            self.rejoin.logged_in();
+        }
+        let Some(channel) = parameters.get(1) else { return false };
+        let Some(again) = self.rejoin.refused(number, channel) else { return false };
+        let why = parameters.last().map_or("", String::as_str);
+        let network = &self.network.name;
+        match again {
+            Some(pause) => tracing::warn!(network, channel, number, why, again_in = ?pause, "not let in"),
+            None => tracing::error!(network, channel, number, why, "there can be no such channel: not asked for again"),
+        }
+        true
+    }
+
+    /// Answers a CTCP question that was put to us in private.
+    async fn answer_ctcp(&mut self, message: &Message) -> Result<(), Ended> {
+        let Command::PRIVMSG(target, text) = &message.command else { return Ok(()) };
+        let Some(asker) = message.source_nickname().filter(|_| self.view.is_me(target)) else { return Ok(()) };
+        match self.ctcp.answer(text, self.ambient.now()) {
+            Some(answer) => self.send(Line::ctcp(asker, &answer)).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks for the nick that we should have.
@@ -529,8 +608,8 @@ impl<'a> Session<'a> {
             (Phase::Registering { until } | Phase::Leaving { until }, _) => until,
             (Phase::Registered { .. }, Some(pinged)) => pinged + PONG_WITHIN,
             (Phase::Registered { .. }, None) => {
-                let silence = self.last_heard + SILENCE;
-                self.regain.map_or(silence, |regain| regain.min(silence))
+                let others = [self.regain, self.next_join()].into_iter().flatten();
+                others.fold(self.last_heard + SILENCE, Instant::min)
             }
         }
     }
@@ -546,6 +625,9 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
             (Phase::Registered { since }, None) if self.regain.is_some_and(|regain| regain <= Instant::now()) => {
                 self.ask_for_own_nick(since).await
+            }
+            (Phase::Registered { .. }, None) if self.next_join().is_some_and(|join| join <= Instant::now()) => {
+                self.join().await
             }
             (Phase::Registered { .. }, None) => {
                 self.pinged = Some(Instant::now());
@@ -571,16 +653,25 @@ fn regain_pause(since: Instant) -> Duration {
 /// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
 /// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
 const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+/// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
+const LOGGED_IN: u16 = 900;
 /// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
 const ERRORS: u16 = 400;
+
+/// The number that a server answers with, and its parameters; the first is our own nick.
+fn numeric(command: &Command) -> Option<(u16, &[String])> {
+    match command {
+        Command::Response(numeric, parameters) => Some((*numeric as u16, parameters)),
+        Command::Raw(number, parameters) if number.len() == 3 => Some((number.parse().ok()?, parameters)),
+        _ => None,
+    }
+}
 
 /// The refusal of something that we said, if the message is one.
 fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
     let (number, target, parameters) = match &message.command {
-        // the first parameter is our own nick
-        Command::Response(numeric, parameters) => (*numeric as u16, parameters.get(1)?, parameters.get(2..)?),
-        Command::Raw(number, parameters) if number.len() == 3 => {
-            (number.parse().ok()?, parameters.get(1)?, parameters.get(2..)?)
+        command if let Some((number, parameters)) = numeric(command) => {
+            (number, parameters.get(1)?, parameters.get(2..)?)
         }
         Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
             let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");

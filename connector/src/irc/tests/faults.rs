@@ -101,6 +101,7 @@ async fn what_was_not_proved_when_the_connection_broke_is_said_on_the_next_one()
     drop(server);
     let mut server = world.server().await;
     server.welcomes().await;
+    server.says(":irc.test 403 pubbot #a :No such channel").await;
     // no PONG has proved that the server took the first two
     for n in 0..100 {
         assert_eq!(server.said().await, n.to_string());

@@ -121,6 +121,7 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
     ] {
         server.says(line).await;
     }
+    server.hears(concat!("NOTICE alice :\x01VERSION pubbot ", env!("CARGO_PKG_VERSION"), "\x01")).await;
     server.fence().await;
     world.ends(server).await;
 }

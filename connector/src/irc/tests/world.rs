@@ -56,6 +56,7 @@ pub fn network() -> Network {
             Channel { name: "#a".into(), key: None, answers: super::super::Answers::All },
             Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: super::super::Answers::All },
         ],
+        invites: Default::default(),
         flood: Flood::Off,
         expiry: crate::Expiry::default(),
         unproved: super::super::UNPROVED,
@@ -353,6 +354,8 @@ impl Server {
         self.says(":irc.test 005 pubbot CASEMAPPING=rfc1459 PREFIX=(ov)@+ CHANTYPES=#& :are supported").await;
         self.says(":irc.test 422 pubbot :no motd").await;
         self.hears("JOIN #secret,#a sesame").await;
+        // it is not asked for again
+        self.says(":irc.test 403 pubbot #secret :No such channel").await;
     }
 
     /// Lets the bot into a channel with these names.
