@@ -26,6 +26,7 @@ mod registration;
 mod session;
 mod speaker;
 mod split;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod voice;

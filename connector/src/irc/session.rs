@@ -483,7 +483,7 @@ impl<'a> Session<'a> {
 
     fn list(&mut self, channel: &str, names: &str) {
         let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
-        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_marks(name)));
+        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_member(name)));
     }
 
     /// Something that we asked for was refused: a password, a channel.
