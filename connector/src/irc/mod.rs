@@ -11,6 +11,7 @@ mod casemap;
 mod channels;
 mod choice;
 mod dial;
+mod ended;
 mod events;
 mod flood;
 mod framing;
@@ -19,10 +20,16 @@ mod identity;
 mod isupport;
 mod labels;
 mod line;
+mod login;
 mod loops;
+mod modes;
+mod nickserv;
 mod proof;
 mod reach;
+mod refusal;
 mod registration;
+mod sasl;
+mod scram;
 mod session;
 mod speaker;
 mod split;
@@ -47,6 +54,7 @@ pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
 use self::handover::Handover;
+pub use self::login::{Login, Mechanism, Sasl};
 use self::loops::Loops;
 pub use self::reach::{Reached, Unreachable, reach};
 use self::session::{Ended, NickFence, Session};
@@ -87,6 +95,10 @@ pub struct Network {
     pub realname: String,
     /// The server's password (PASS).
     pub password: Option<Secret>,
+    /// How to log in to the services account.
+    pub login: Login,
+    /// The user modes to set after the welcome, as in `+iB-w`.
+    pub modes: Option<String>,
     /// Where to be.
     pub channels: Vec<Channel>,
     /// How fast to speak.

@@ -1,8 +1,10 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod capabilities;
 mod choice;
 mod faults;
 mod hearing;
+mod login;
 mod proof;
 mod registration;
 mod speaking;
