@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Invites, Network, UNPROVED};
+use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Invites, Login, Network, UNPROVED};
 use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
@@ -97,6 +97,8 @@ fn at(name: &str, address: &Address) -> Network {
         user: USER.to_owned(),
         realname: REALNAME.to_owned(),
         password: None,
+        login: Login::default(),
+        modes: None,
         channels: Vec::new(),
         invites: Invites::default(),
         flood: Flood::default(),

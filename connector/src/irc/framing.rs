@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use irc_proto::Message;
+use irc_proto::{Command, Message};
 
 use crate::line_buffer::LineBuffer;
 
@@ -93,6 +93,16 @@ fn fits(line: &[u8]) -> bool {
     tags <= MAX_TAG_BYTES && line.len() - tags <= MAX_LINE_BYTES - 2
 }
 
+/// The number of an answer and its parameters, of which the first is our own nick. The parser knows some numbers by
+/// name, and others not.
+pub(super) fn numbered(command: &Command) -> Option<(u16, &[String])> {
+    match command {
+        Command::Response(numeric, parameters) => Some((*numeric as u16, parameters)),
+        Command::Raw(number, parameters) if number.len() == 3 => Some((number.parse().ok()?, parameters)),
+        _ => None,
+    }
+}
+
 fn decode(line: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(line);
     if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { text }
@@ -122,7 +132,6 @@ fn head(text: &str, mark: char) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use irc_proto::Command;
     use proptest::prelude::*;
 
     fn messages(bytes: &[u8]) -> Vec<Message> {

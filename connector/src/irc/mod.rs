@@ -12,6 +12,7 @@ mod channels;
 mod choice;
 mod ctcp;
 mod dial;
+mod ended;
 mod events;
 mod flood;
 mod framing;
@@ -20,14 +21,21 @@ mod identity;
 mod isupport;
 mod labels;
 mod line;
+mod login;
 mod loops;
+mod modes;
+mod nickserv;
 mod proof;
 mod reach;
+mod refusal;
 mod registration;
 mod rejoin;
+mod sasl;
+mod scram;
 mod session;
 mod speaker;
 mod split;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod voice;
@@ -48,6 +56,7 @@ pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
 pub use self::flood::Flood;
 use self::handover::Handover;
+pub use self::login::{Login, Mechanism, Sasl};
 use self::loops::Loops;
 pub use self::reach::{Reached, Unreachable, reach};
 use self::session::{Ended, NickFence, Session};
@@ -88,6 +97,10 @@ pub struct Network {
     pub realname: String,
     /// The server's password (PASS).
     pub password: Option<Secret>,
+    /// How to log in to the services account.
+    pub login: Login,
+    /// The user modes to set after the welcome, as in `+iB-w`.
+    pub modes: Option<String>,
     /// Where to be.
     pub channels: Vec<Channel>,
     /// Which invitations to follow.

@@ -93,6 +93,8 @@ mod tests {
             user: "pub".into(),
             realname: "A bot".into(),
             password: Some(Secret::new("sesame")),
+            login: crate::irc::Login::default(),
+            modes: None,
             channels: Vec::new(),
             invites: Default::default(),
             flood: Flood::default(),

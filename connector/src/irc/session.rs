@@ -8,34 +8,36 @@ use std::time::Duration;
 
 use irc_proto::{Command, Message, Prefix, Response};
 use protocol::Ambient;
-use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::capabilities::Negotiation;
+use super::capabilities::Capabilities;
 use super::ctcp::Ctcp;
 use super::dial::Reader;
+pub(super) use super::ended::Ended;
 use super::events::{Events, View};
-use super::framing::Framing;
+use super::framing::{Framing, numbered};
 use super::handover::Handover;
 use super::labels::{Labelled, Labels};
 use super::line::Line;
 use super::loops::Loops;
-use super::proof::{Means, Proof, Refusal};
-use super::registration::{Nicks, join_lines};
+use super::modes::Modes;
+use super::nickserv;
+use super::proof::{Means, Proof};
+use super::refusal::refusal;
+use super::registration::{Registration, Todo, join_lines};
 use super::rejoin::Rejoin;
 use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
 use super::{Answers, Channel, Invites, Network};
 use crate::outbox::Outbox;
 
-/// How long a registration may take, from the connection to `001`.
-const REGISTER_WITHIN: Duration = Duration::from_secs(60);
 /// A server that is silent for so long is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long it may take to answer that.
-const PONG_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const PONG_WITHIN: Duration = Duration::from_secs(30);
 /// How long the speaker may take to have room for one more line of ours: it waits for the server only.
 const ORDER_WITHIN: Duration = Duration::from_secs(30);
 /// How long a server may take to close the connection after our QUIT.
@@ -47,43 +49,20 @@ const REGAIN_EVERY: Duration = Duration::from_secs(2);
 const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
 /// From then on the nick is asked for less often.
 const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
+/// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
+const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
 const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
-
-/// Why a session is over.
-#[derive(Debug, Error)]
-pub(super) enum Ended {
-    /// By us, on purpose.
-    #[error("stopped")]
-    Stopped,
-    /// The server closed the connection; what it said about it.
-    #[error("the server closed the connection{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
-    Closed(Option<String>),
-    /// The socket failed.
-    #[error("reading failed: {0}")]
-    Reading(io::Error),
-    /// The speaker could not write, and has said why.
-    #[error("writing failed")]
-    Writing,
-    /// Nothing was heard, not even an answer to PING.
-    #[error("the server is silent, and did not answer PING within {} s", PONG_WITHIN.as_secs())]
-    Silent,
-    /// The server never said `001`.
-    #[error("the server did not welcome us within {} s", REGISTER_WITHIN.as_secs())]
-    NotWelcomed,
-    /// The nick and all others like it were refused.
-    #[error("every nick was refused, the last one with: {0}")]
-    NoNick(String),
-}
 
 /// One connection's state.
 pub(super) struct Session<'a> {
     network: Arc<Network>,
     orders: Option<mpsc::Sender<Order>>,
     framing: Framing,
-    nicks: Nicks,
+    registration: Registration,
+    modes: Modes,
     view: View,
     events: Events<'a>,
     phase: Phase,
@@ -92,9 +71,10 @@ pub(super) struct Session<'a> {
     pinged: Option<Instant>,
     /// The length of our own address that the speaker was told.
     told_identity: usize,
+    /// What it was told that is agreed upon.
+    told_agreed: Capabilities,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
-    negotiation: Negotiation,
     labels: Labels,
     fence: NickFence,
     handover: Handover,
@@ -104,6 +84,8 @@ pub(super) struct Session<'a> {
     regain: Option<Instant>,
     /// The server welcomed us.
     was_up: bool,
+    /// Until when the channels wait for NickServ's answer.
+    identifying: Option<Instant>,
     /// Channels may be asked for.
     joined: bool,
     rejoin: Rejoin,
@@ -129,7 +111,7 @@ pub(super) enum NickFence {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    Registering { until: Instant },
+    Registering,
     Registered { since: Instant },
     Leaving { until: Instant },
 }
@@ -148,24 +130,26 @@ impl<'a> Session<'a> {
         Session {
             orders: Some(orders),
             framing: Framing::new(&network.name),
-            nicks: Nicks::new(&network.nick),
+            registration: Registration::new(network.clone(), ambient.clone()),
+            modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
             events: Events::new(&network.name, ambient.clone(), outbox, loops),
             rejoin: Rejoin::new(&network.channels),
             ctcp: Ctcp::default(),
             ambient,
-            phase: Phase::Registering { until: now + REGISTER_WITHIN },
+            phase: Phase::Registering,
             last_heard: now,
             pinged: None,
             told_identity: 0,
+            told_agreed: Capabilities::default(),
             last_words: None,
-            negotiation: Negotiation::default(),
             labels: Labels::default(),
             fence,
             handover,
             called: false,
             regain: None,
             was_up: false,
+            identifying: None,
             joined: false,
             join_is_heard: false,
             told_nick: Nick::Forbids,
@@ -211,13 +195,8 @@ impl<'a> Session<'a> {
 
     async fn register(&mut self) -> Result<(), Ended> {
         tracing::info!(network = self.network.name, "connected, registering");
-        let network = self.network.clone();
-        if let Some(password) = &network.password {
-            self.send(Line::pass(password)).await?;
-        }
-        self.send(Line::capabilities()).await?;
-        self.ask_for_next_nick("").await?;
-        self.send(Line::user(&network.user, &network.realname)).await
+        let lines = self.registration.opening();
+        self.send_all(lines).await
     }
 
     async fn listen(&mut self, mut reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -292,13 +271,15 @@ impl<'a> Session<'a> {
         } else if let Labelled::End(label) = labelled {
             self.order(Order::Proved(Proof::Label(label))).await?;
         }
+        if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
+            self.stop_waiting_for_nickserv().await?;
+        }
+        if let Some(todo) = self.registration.hear(&message)? {
+            return self.go_on(todo).await;
+        }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
             Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
-            Command::CAP(_, subcommand, third, last) => {
-                let parameters: Vec<&str> = [third.as_deref(), last.as_deref()].into_iter().flatten().collect();
-                self.negotiate(subcommand.to_str(), &parameters).await
-            }
             Command::ERROR(why) => {
                 self.last_words = Some(why);
                 Ok(())
@@ -329,7 +310,7 @@ impl<'a> Session<'a> {
         text: String,
         labelled: Labelled,
     ) -> Result<(), Ended> {
-        match self.negotiation.agreed().means() {
+        match self.registration.agreed().means() {
             Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
             // what we say to ourselves is sent to us by every server
             _ if labelled != Labelled::No || self.view.is_me(&target) => {}
@@ -353,13 +334,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn negotiate(&mut self, subcommand: &str, parameters: &[&str]) -> Result<(), Ended> {
-        let before = self.negotiation.agreed();
-        if let Some(line) = self.negotiation.hear(subcommand, parameters) {
-            self.send(line).await?;
+    /// Does what the registration asks for, and tells the speaker if something else is agreed upon.
+    async fn go_on(&mut self, mut todo: Todo) -> Result<(), Ended> {
+        loop {
+            match todo {
+                Todo::Send(lines) => {
+                    self.send_all(lines).await?;
+                    break;
+                }
+                Todo::Salt(salting) => {
+                    let working = spawn_blocking(|| salting.work());
+                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+                    todo = self.registration.salted(last)?;
+                }
+            }
         }
-        let agreed = self.negotiation.agreed();
-        if agreed == before { Ok(()) } else { self.order(Order::Capabilities(agreed)).await }
+        let agreed = self.registration.agreed();
+        if std::mem::replace(&mut self.told_agreed, agreed) == agreed {
+            return Ok(());
+        }
+        self.order(Order::Capabilities(agreed)).await
     }
 
     fn is_ours(&self, message: &Message) -> bool {
@@ -368,7 +362,9 @@ impl<'a> Session<'a> {
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
     fn hear_ourselves(&mut self, message: &Message) {
-        if matches!(message.command, Command::JOIN(..)) && !self.join_is_heard && self.is_ours(message) {
+        // who logs in is put into channels by some services
+        let expected = self.join_is_heard || self.identifying.is_some();
+        if matches!(message.command, Command::JOIN(..)) && !expected && self.is_ours(message) {
             self.note_shared();
         }
     }
@@ -394,7 +390,8 @@ impl<'a> Session<'a> {
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
                 self.rejoin.compare_by(self.view.isupport.casemapping);
-                Ok(())
+                let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
+                self.send_all(mark).await
             }
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
@@ -431,6 +428,7 @@ impl<'a> Session<'a> {
         if !self.is_registering() {
             return Ok(());
         }
+        self.registration.welcomed()?;
         self.phase = Phase::Registered { since: Instant::now() };
         self.was_up = true;
         if !nick.is_empty() {
@@ -440,12 +438,30 @@ impl<'a> Session<'a> {
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
         self.events.connection(&self.view, "up", None::<&Ended>);
         self.tell_identity().await?;
+        self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
+        self.identify().await?;
+        self.nick_may_have_changed().await
+    }
+
+    /// Tells NickServ who we are, if that is left to do.
+    async fn identify(&mut self) -> Result<(), Ended> {
+        let line = nickserv::identify(&self.network.login).filter(|_| !self.registration.is_logged_in());
+        self.identifying = line.is_some().then(|| Instant::now() + nickserv::ANSWER_WITHIN);
+        self.send_all(line).await
+    }
+
+    /// NickServ has answered, or took too long.
+    async fn stop_waiting_for_nickserv(&mut self) -> Result<(), Ended> {
+        self.identifying = None;
         self.nick_may_have_changed().await
     }
 
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
         let Phase::Registered { since } = self.phase else { return Ok(()) };
+        if self.identifying.is_some() {
+            return Ok(());
+        }
         let own = self.view.is_me(&self.network.nick);
         let says = match self.fence {
             _ if own => Nick::Allows,
@@ -515,7 +531,7 @@ impl<'a> Session<'a> {
 
     /// Whether a message refuses one of our JOINs; then it is tried again when the reason may have passed.
     fn join_refused(&mut self, message: &Message) -> bool {
-        let Some((number, parameters)) = numeric(&message.command) else { return false };
+        let Some((number, parameters)) = numbered(&message.command) else { return false };
         if number == LOGGED_IN {
             self.rejoin.logged_in();
         }
@@ -549,12 +565,10 @@ impl<'a> Session<'a> {
         self.send(Line::nick(&self.network.nick.clone())).await
     }
 
-    /// Asks for the nick, or for the next one like it since the last was refused.
+    /// Asks for the next nick, since the last was refused.
     async fn ask_for_next_nick(&mut self, refusal: &str) -> Result<(), Ended> {
-        let nick = self.nicks.next().ok_or_else(|| Ended::NoNick(refusal.to_owned()))?;
-        if !refusal.is_empty() {
-            tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
-        }
+        let nick = self.registration.next_nick(refusal)?;
+        tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
         let line = Line::nick(&nick);
         self.view.me.nick = nick;
         self.send(line).await
@@ -562,7 +576,7 @@ impl<'a> Session<'a> {
 
     fn list(&mut self, channel: &str, names: &str) {
         let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
-        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_marks(name)));
+        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_member(name)));
     }
 
     /// Something that we asked for was refused: a password, a channel.
@@ -575,7 +589,7 @@ impl<'a> Session<'a> {
     }
 
     fn is_registering(&self) -> bool {
-        matches!(self.phase, Phase::Registering { .. })
+        matches!(self.phase, Phase::Registering)
     }
 
     /// Tells the speaker how long our own address is, if that has changed.
@@ -585,6 +599,13 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.order(Order::Identity { bytes }).await
+    }
+
+    async fn send_all(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<(), Ended> {
+        for line in lines {
+            self.send(line).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, line: Line) -> Result<(), Ended> {
@@ -604,33 +625,38 @@ impl<'a> Session<'a> {
 
     /// When to look next whether all is well.
     fn next_check(&self) -> Instant {
-        match (self.phase, self.pinged) {
-            (Phase::Registering { until } | Phase::Leaving { until }, _) => until,
-            (Phase::Registered { .. }, Some(pinged)) => pinged + PONG_WITHIN,
-            (Phase::Registered { .. }, None) => {
-                let others = [self.regain, self.next_join()].into_iter().flatten();
-                others.fold(self.last_heard + SILENCE, Instant::min)
-            }
-        }
+        let steps = self.registration.until();
+        let of_phase = match (self.phase, self.pinged) {
+            (Phase::Leaving { until }, _) => return until,
+            (Phase::Registering, _) => None,
+            (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
+            (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
+        };
+        let [regain, join] = [self.regain, self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
+        let moments = [steps, self.identifying, regain, join, of_phase];
+        moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
     /// Looks whether all is well; PING breaks a silence.
     async fn check(&mut self) -> Result<(), Ended> {
-        if Instant::now() < self.next_check() {
+        let now = Instant::now();
+        let is_due = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
+        if now < self.next_check() {
             return Ok(());
         }
         match (self.phase, self.pinged) {
-            (Phase::Registering { .. }, _) => Err(Ended::NotWelcomed),
             (Phase::Leaving { .. }, _) => Err(Ended::Stopped),
+            _ if is_due(self.registration.until()) => {
+                let todo = self.registration.late()?;
+                self.go_on(todo).await
+            }
+            _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
+            (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
-            (Phase::Registered { since }, None) if self.regain.is_some_and(|regain| regain <= Instant::now()) => {
-                self.ask_for_own_nick(since).await
-            }
-            (Phase::Registered { .. }, None) if self.next_join().is_some_and(|join| join <= Instant::now()) => {
-                self.join().await
-            }
+            (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
+            (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
             (Phase::Registered { .. }, None) => {
-                self.pinged = Some(Instant::now());
+                self.pinged = Some(now);
                 self.send(Line::ping(PING_TOKEN)).await
             }
         }
@@ -647,56 +673,4 @@ async fn closed(orders: &Option<mpsc::Sender<Order>>) {
 
 fn regain_pause(since: Instant) -> Duration {
     if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
-}
-
-/// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
-/// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
-/// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
-const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
-/// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
-const LOGGED_IN: u16 = 900;
-/// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
-const ERRORS: u16 = 400;
-
-/// The number that a server answers with, and its parameters; the first is our own nick.
-fn numeric(command: &Command) -> Option<(u16, &[String])> {
-    match command {
-        Command::Response(numeric, parameters) => Some((*numeric as u16, parameters)),
-        Command::Raw(number, parameters) if number.len() == 3 => Some((number.parse().ok()?, parameters)),
-        _ => None,
-    }
-}
-
-/// The refusal of something that we said, if the message is one.
-fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
-    let (number, target, parameters) = match &message.command {
-        command if let Some((number, parameters)) = numeric(command) => {
-            (number, parameters.get(1)?, parameters.get(2..)?)
-        }
-        Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
-            let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-            let code = parameters.get(1)?;
-            // what stands between the code and the text may be missing
-            let target = parameters.get(2).filter(|_| parameters.len() > 3);
-            return said.then(|| Refusal {
-                label: label(labelled),
-                target: target.cloned(),
-                why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
-            });
-        }
-        _ => return None,
-    };
-    let is_refusal = REFUSALS.contains(&number) || labelled != Labelled::No && number >= ERRORS;
-    is_refusal.then(|| Refusal {
-        label: label(labelled),
-        target: Some(target.clone()),
-        why: format!("{number} {}", parameters.join(" ")),
-    })
-}
-
-fn label(labelled: Labelled) -> Option<u64> {
-    match labelled {
-        Labelled::Part(label) | Labelled::End(label) => Some(label),
-        Labelled::No => None,
-    }
 }

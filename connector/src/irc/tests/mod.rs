@@ -1,9 +1,11 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod capabilities;
 mod channels;
 mod choice;
 mod faults;
 mod hearing;
+mod login;
 mod proof;
 mod registration;
 mod speaking;

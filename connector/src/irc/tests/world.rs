@@ -52,6 +52,8 @@ pub fn network() -> Network {
         user: "pub".into(),
         realname: "A bot".into(),
         password: None,
+        login: super::super::Login::default(),
+        modes: None,
         channels: vec![
             Channel { name: "#a".into(), key: None, answers: super::super::Answers::All },
             Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: super::super::Answers::All },
