@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use irc_proto::{Command, Message, Prefix};
 use protocol::{
-    Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Names, Nick, RoutingKey,
-    Topic, event_id, source_id,
+    Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Mode, Names,
+    Nick, RoutingKey, Topic, event_id, source_id,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::PROTO;
 use super::channels::Channels;
+use super::framing::MODE;
 use super::identity::Identity;
 use super::isupport::Isupport;
 use super::loops::Loops;
@@ -85,6 +86,8 @@ impl<'a> Events<'a> {
             Command::QUIT(reason) => self.quit(view, name(from), reason),
             Command::NICK(nick) => self.renamed(view, name(from), &nick),
             Command::TOPIC(channel, topic) => self.topic(view, name(from), channel, topic.unwrap_or_default()),
+            Command::Raw(mode, parameters) if mode == MODE => self.modes_changed(view, name(from), &parameters),
+            Command::ACCOUNT(account) => self.logged_in(view, name(from), &account),
             Command::CHGHOST(user, host) if view.is_me(name(from)) => view.me.seen(&user, &host),
             Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(from), channel),
             _ => {}
@@ -186,6 +189,25 @@ impl<'a> Events<'a> {
 
     fn topic(&mut self, view: &View, user: &str, channel: String, topic: String) {
         self.put(view, &channel, ChatKind::Topic, |head| Topic { head, user: user.to_owned(), topic });
+    }
+
+    /// The modes of a channel were changed; those of a user are nobody else's business.
+    fn modes_changed(&mut self, view: &View, user: &str, parameters: &[String]) {
+        let [channel, modes, parameters @ ..] = parameters else { return };
+        if view.isupport.is_channel(channel) {
+            let modes = view.isupport.channel_modes.changes(modes, parameters);
+            self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes });
+        }
+    }
+
+    /// Somebody has logged in to an account, or out (`*`): told in each channel that they are in.
+    fn logged_in(&mut self, view: &View, user: &str, account: &str) {
+        let account = Some(account).filter(|account| *account != "*");
+        for channel in view.channels.of(user) {
+            let source_id = account.map(|account| source_id(&self.network, account));
+            let (user, account) = (user.to_owned(), account.map(str::to_owned));
+            self.put(view, &channel, ChatKind::Account, |head| Account { head, user, account, source_id });
+        }
     }
 
     fn invited(&mut self, view: &View, by: &str, channel: String) {

@@ -2,6 +2,7 @@
 //! a channel's name.
 
 use super::casemap::CaseMapping;
+use super::channel_modes::ChannelModes;
 
 /// The parameters that matter here, at first those of RFC 1459.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) struct Isupport {
     pub marks: String,
     /// The characters that channels' names begin with.
     pub channel_types: String,
+    /// Which channel modes have parameters.
+    pub channel_modes: ChannelModes,
     /// The letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
     pub bot: Option<char>,
 }
@@ -18,7 +21,8 @@ pub(super) struct Isupport {
 impl Default for Isupport {
     fn default() -> Self {
         let (marks, channel_types) = ("@+".to_owned(), "#&".to_owned());
-        Isupport { casemapping: CaseMapping::default(), marks, channel_types, bot: None }
+        let (casemapping, channel_modes) = Default::default();
+        Isupport { casemapping, marks, channel_types, channel_modes, bot: None }
     }
 }
 
@@ -29,8 +33,11 @@ impl Isupport {
             Some(("CASEMAPPING", name)) => self.casemapping = CaseMapping::from_isupport(name),
             Some(("CHANTYPES", types)) => self.channel_types = types.to_owned(),
             Some(("BOT", letter)) => self.bot = letter.chars().next().filter(char::is_ascii_alphabetic),
+            Some(("CHANMODES", kinds)) => self.channel_modes.learn(kinds),
             Some(("PREFIX", prefix)) => {
-                self.marks = prefix.split_once(')').map_or("", |(_, marks)| marks).to_owned();
+                let (letters, marks) = prefix.split_once(')').unwrap_or_default();
+                self.marks = marks.to_owned();
+                self.channel_modes.learn_ranks(letters.trim_start_matches('('));
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ mod agenda;
 mod backoff;
 mod capabilities;
 mod casemap;
+mod channel_modes;
 mod channels;
 mod choice;
 mod ctcp;

@@ -74,7 +74,6 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     // what only says something about people is no event
     for line in [
         ":alice!a@h AWAY :gone",
-        ":alice!a@h ACCOUNT *",
         ":alice!a@h CHGHOST a other.host",
         ":alice!a@h SETNAME :Alice B",
         ":bob!b@h INVITE alice #a",
@@ -274,6 +273,39 @@ async fn topics_and_invitations_are_told() {
     assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
     server.says(":alice!a@h INVITE pubbot :#C.D").await;
     assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn modes_are_told_by_the_servers_own_rules() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":irc.test 005 pubbot CHANMODES=be,k,fl,imX PREFIX=(qov)~@+ :are supported").await;
+    server.says("@time=x :alice!a@h MODE #a +qXf-l pubbot 5:3").await;
+    let change = |set, mode: &str, parameter: Option<&str>| json!({"set": set, "mode": mode, "parameter": parameter});
+    let modes = [
+        change(true, "q", Some("pubbot")),
+        change(true, "X", None),
+        change(true, "f", Some("5:3")),
+        change(false, "l", None),
+    ];
+    assert_eq!(body(world.event("chat.irc.#a.mode").await), json!({"channel": "#a", "user": "alice", "modes": modes}));
+    server.says(":pubbot!pub@bot.host MODE pubbot +i").await;
+    server.says(":irc.test MODE #a").await;
+    server.fence().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_logs_in_or_out_is_told_in_each_channel_that_they_are_in() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h ACCOUNT wonderland").await;
+    let login = world.event("chat.irc.#a.account").await;
+    assert_eq!((&login["user"], &login["account"]), (&json!("alice"), &json!("wonderland")));
+    assert_eq!(login["source_id"], json!(protocol::source_id("test", "wonderland")));
+    server.says(":alice!a@h ACCOUNT *").await;
+    assert_eq!(world.event("chat.irc.#a.account").await["account"], json!(null));
+    server.says(":stranger!a@h ACCOUNT wonderland").await;
+    server.fence().await;
     world.ends(server).await;
 }
 
