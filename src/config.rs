@@ -6,6 +6,7 @@
 
 pub mod address;
 mod environment;
+mod login;
 pub mod network;
 mod report;
 mod section;

@@ -9,18 +9,27 @@ use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
 use super::address::{Address, IrcUrl, checked_key, is_channel};
+use super::login::{checked_modes, login};
 use super::section::{Found, Section};
 use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 21] = [
     "url",
     "nick",
     "user",
     "realname",
     "password",
     "password_file",
+    "account",
+    "account_password",
+    "account_password_file",
+    "sasl",
+    "sasl_mechanisms",
+    "nickserv_password",
+    "nickserv_password_file",
+    "modes",
     "channels",
     "invites",
     "flood",
@@ -72,6 +81,8 @@ fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
         user: section.parsed("user", checked_user).unwrap_or_else(|| USER.to_owned()),
         realname: section.parsed("realname", checked_line).unwrap_or_else(|| REALNAME.to_owned()),
         password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
+        login: login(&mut section, false),
+        modes: section.parsed("modes", checked_modes),
         channels: channels(&mut section),
         invites: section.parsed("invites", invites).unwrap_or_default(),
         flood: flood(&mut section),
@@ -140,7 +151,7 @@ fn checked_user(user: &str) -> Result<String, String> {
     Ok(user.to_owned())
 }
 
-fn checked_line(text: &str) -> Result<String, String> {
+pub(super) fn checked_line(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(char::is_control) {
         return Err("it may not be empty or hold a line end or another control character".to_owned());
     }
@@ -148,7 +159,7 @@ fn checked_line(text: &str) -> Result<String, String> {
 }
 
 /// A secret that stands here or in a file.
-fn secret(
+pub(super) fn secret(
     section: &mut Section<'_>,
     here: &'static str,
     in_file: &'static str,

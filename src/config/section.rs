@@ -53,6 +53,16 @@ impl<'a> Section<'a> {
         self.table.remove(key).map(|entry| entry.node)
     }
 
+    /// Whether a key is there, and was not taken yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Where a key stands that is there, and was not taken yet.
+    pub fn origin(&self, key: &str) -> Option<Origin> {
+        self.table.get(key).map(|entry| entry.key.clone())
+    }
+
     /// Takes a text.
     pub fn text(&mut self, key: &'static str) -> Option<Found<String>> {
         let node = self.take(key)?;

@@ -2,7 +2,7 @@
 //! secret.
 
 use super::*;
-use connector::irc::Flood;
+use connector::irc::{Flood, Mechanism, Sasl};
 
 /// Reads a file of this text, with these variables.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -242,6 +242,7 @@ fn a_password_here_and_in_a_file_is_one_too_many_unless_the_environment_decides(
 #[test]
 fn no_secret_is_ever_shown() {
     let text = "[broker]\nurl='amqp://me:hunter2@h'\n[networks.a]\nurl='irc://h'\npassword='hunter2'\n\
+                account='bot'\naccount_password='hunter2'\nnickserv_password='hunter2'\n\
                 channels=[{name='#c',key='hunter2'}]";
     let config = load(text, &[]).unwrap();
     assert!(!format!("{config:?}{config:#?}").contains("hunter2"));
@@ -275,6 +276,65 @@ fn networks_of_the_command_line_join_those_of_the_file() {
     let channels: Vec<&str> = config.networks[0].channels.iter().map(|channel| channel.name.as_str()).collect();
     assert_eq!(channels, ["#a", "#b"]);
     assert!(config.networks.iter().all(|network| network.nick == "robot"));
+}
+
+/// The network of a file with these lines.
+fn network_with(lines: &str) -> Result<connector::irc::Network, String> {
+    load(&format!("[networks.n]\nurl = 'irc://h'\n{lines}"), &[]).map(|mut config| config.networks.remove(0))
+}
+
+#[test]
+fn an_account_is_logged_in_to_by_sasl_unless_the_configuration_says_otherwise() {
+    let login = |lines: &str| network_with(lines).unwrap().login;
+    let none = login("");
+    assert_eq!((none.sasl, none.account, none.password), (Sasl::Off, None, None));
+    let account = "account = 'bot'\naccount_password = 'x y'";
+    let required = login(account);
+    assert_eq!((required.sasl, required.account.as_deref()), (Sasl::Required, Some("bot")));
+    assert_eq!((required.password, required.mechanisms.len()), (Some(Secret::new("x y")), 3));
+    assert!(!required.has_client_certificate);
+    for (word, sasl) in [("required", Sasl::Required), ("preferred", Sasl::Preferred), ("off", Sasl::Off)] {
+        assert_eq!(login(&format!("{account}\nsasl = '{word}'")).sasl, sasl);
+    }
+    let scram = login(&format!("{account}\nsasl_mechanisms = ['SCRAM-SHA-256']"));
+    assert_eq!(scram.mechanisms, [Mechanism::ScramSha256]);
+    let nickserv = login("account = 'bot'\nnickserv_password = 'x'");
+    assert_eq!((nickserv.sasl, nickserv.nickserv_password), (Sasl::Off, Some(Secret::new("x"))));
+    let variables = [
+        ("PUBBOT_NETWORKS_N_ACCOUNT", "bot"),
+        ("PUBBOT_NETWORKS_N_ACCOUNT_PASSWORD", "x"),
+        ("PUBBOT_NETWORKS_N_SASL_MECHANISMS", "PLAIN,EXTERNAL"),
+    ];
+    let file = "[networks.n]\nurl = 'irc://h'\naccount_password_file = '/nowhere'";
+    let login = load(file, &variables).unwrap().networks.remove(0).login;
+    assert_eq!((login.sasl, login.mechanisms.len()), (Sasl::Required, 2));
+}
+
+#[test]
+fn a_login_that_can_not_work_is_told() {
+    let network = |lines: &str| format!("[networks.n]\nurl = 'irc://h'\n{lines}");
+    for (lines, place, told) in [
+        ("account = 'bot'", "3:1", "networks.n.account_password is missing"),
+        ("account_password = 'hunter2'", "3:1", "networks.n.account is missing"),
+        ("account_password_file = '/nowhere'", "3:1", "networks.n.account is missing"),
+        ("account = 'a b'\nnickserv_password = 'x'", "3:11", "networks.n.account: it is one word"),
+        ("nickserv_password = 'hunter 2'", "3:21", "networks.n.nickserv_password: it is one word"),
+        ("sasl = 'required'", "3:1", "networks.n.sasl: there is nothing to log in with"),
+        ("sasl = 'always'", "3:8", "\"always\" is not known; expected \"required\", \"preferred\" or \"off\""),
+        ("sasl = true", "3:8", "networks.n.sasl: expected text in quotes"),
+        ("sasl_mechanisms = []", "3:19", "expected at least one of \"EXTERNAL\", \"SCRAM-SHA-256\", \"PLAIN\""),
+        ("sasl_mechanisms = ['PLAIN', 'plain']", "3:29", "\"plain\" is not known; expected one of"),
+        ("sasl_mechanisms = [1]", "3:20", "a mechanism's name in quotes, found a number"),
+        ("modes = 'B'", "3:9", "\"B\" are no modes: write \"+i\""),
+        ("modes = '+i x'", "3:9", "are no modes"),
+        ("modes = '+'", "3:9", "are no modes"),
+    ] {
+        complains(&network(lines), place, &[told]);
+        assert!(!load(&network(lines), &[]).unwrap_err().contains("hunter"), "{lines}");
+    }
+    let external = "account = 'bot'\naccount_password = 'x'\nsasl = 'required'\nsasl_mechanisms = ['EXTERNAL']";
+    complains(&network(external), "5:1", &["nothing to log in with"]);
+    assert_eq!(network_with("modes = '+iB-w'").unwrap().modes.as_deref(), Some("+iB-w"));
 }
 
 #[test]

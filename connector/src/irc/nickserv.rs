@@ -47,7 +47,8 @@ pub(super) fn is_answer(message: &Message, is_me: impl Fn(&str) -> bool) -> bool
     }
 }
 
-fn is_nickserv(nick: &str) -> bool {
+/// Whether this is NickServ.
+pub(super) fn is_nickserv(nick: &str) -> bool {
     nick.eq_ignore_ascii_case(NICKSERV)
 }
 

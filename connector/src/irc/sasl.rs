@@ -174,8 +174,7 @@ impl Exchange {
             // we were logged in already
             (907, _) => self.done(Move::LoggedIn),
             (903, State::Answered) => self.done(Move::LoggedIn),
-            (903, _) if self.trying == Some(Mechanism::ScramSha256) => self.distrust(Fault::Signature),
-            (903, _) => self.done(Move::LoggedIn),
+            (903, _) => self.distrust(Fault::Early),
             (902 | 904..=906, _) => self.refused(number, parameters),
             _ => Move::Nothing,
         }
@@ -370,7 +369,10 @@ mod tests {
 
         let mut exchange = proved();
         let unproved = told(&mut exchange, 903, "you are in, believe me");
-        assert!(unproved[0].contains("it does not know the password"), "{unproved:?}");
+        assert!(unproved[0].contains("before anything was proved"), "{unproved:?}");
+        let mut exchange = only(Plain);
+        exchange.begin("");
+        assert!(told(&mut exchange, 903, "no password needed")[0].contains("before anything was proved"));
 
         let mut exchange = exchange_with_all();
         exchange.left = [ScramSha256, Plain].into();

@@ -38,6 +38,9 @@ pub(super) enum Fault {
     /// Too few would help in guessing the password, too many would keep us busy.
     #[error("it asks for {0} iterations; from {MIN_ITERATIONS} to {MAX_ITERATIONS} are sound")]
     Iterations(u64),
+    /// It says that we are logged in before all was said, so it has proved nothing.
+    #[error("it says that all is well before anything was proved")]
+    Early,
     /// It does not know the password.
     #[error("its signature is wrong: it does not know the password")]
     Signature,
@@ -65,7 +68,7 @@ impl First {
     /// The server's challenge: nonce, salt and iterations.
     ///
     /// # Errors
-    /// [`Fault`], all but [`Fault::Signature`].
+    /// [`Fault::Malformed`], [`Fault::Nonce`], [`Fault::Iterations`].
     pub fn challenged(self, challenge: &str) -> Result<Salting, Fault> {
         let mut attributes = challenge.split(',');
         let nonce = attribute(attributes.next(), "r=")?.to_owned();
@@ -97,7 +100,7 @@ pub(super) struct Salting {
 }
 
 impl Salting {
-    /// Computes the proof: up to 1,000,000 rounds of PBKDF2, about 0.2 µs each.
+    /// Computes the proof: up to 1,000,000 rounds of PBKDF2, about 0.7 µs each.
     pub fn work(self) -> Last {
         let mut salted = [0; digest::SHA256_OUTPUT_LEN];
         let password = self.password.expose().as_bytes();

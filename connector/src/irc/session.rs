@@ -312,8 +312,8 @@ impl<'a> Session<'a> {
     ) -> Result<(), Ended> {
         match self.registration.agreed().means() {
             Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
-            // what we say to ourselves is sent to us by every server
-            _ if labelled != Labelled::No || self.view.is_me(&target) => {}
+            // what we say to ourselves is sent to us by every server, and what we said to NickServ has no label
+            _ if labelled != Labelled::No || self.view.is_me(&target) || nickserv::is_nickserv(&target) => {}
             // no echo of ours: another session has said this, so it proves nothing
             Means::Labels | Means::Fences => self.note_shared(),
         }

@@ -115,7 +115,8 @@ async fn what_is_taken_away_leaves_the_rest() {
     say(&world, 1).await;
     server.hears_exactly("PRIVMSG #a :1").await;
     server.says(":pubbot!pub@bot.host PRIVMSG #a :1").await;
-    world.settled(&mut server).await;
+    server.hears_nothing_for(Duration::from_secs(1)).await;
+    assert_eq!(world.unsaid(), 0, "the echo proves it");
     world.ends(server).await;
 }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::super::registration::{Registration, Todo};
 use super::super::scram::First;
 use super::super::{Login, Mechanism, Network, Sasl};
 use super::world::{Server, World, network};
 use crate::Secret;
+use crate::testing::TestAmbient;
 
 const PASSWORD: &str = "correct horse";
 
@@ -242,6 +245,36 @@ async fn when_the_services_come_back_the_bot_logs_in() {
     server.hears("CAP REQ :sasl").await;
     server.says(":irc.test CAP pubbot ACK :sasl").await;
     server.hears_nothing_for(Duration::from_secs(100)).await;
+    // unless the network has forgotten it
+    server.says(":irc.test 901 pubbot pubbot!pub@h :You are now logged out").await;
+    server.says(":irc.test CAP pubbot DEL :sasl").await;
+    server.says(":irc.test CAP pubbot NEW :sasl=PLAIN").await;
+    server.hears("CAP REQ :sasl").await;
+    server.says(":irc.test CAP pubbot ACK :sasl").await;
+    server.hears("AUTHENTICATE PLAIN").await;
+    // a late login that fails changes nothing
+    server.says(":irc.test 904 pubbot :SASL authentication failed").await;
+    server.hears_nothing_for(Duration::from_secs(100)).await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_login_that_the_server_forgets_is_given_up() {
+    let mut world = World::of(with(login(Sasl::Required))).await;
+    let mut server = granting(&mut world, "PLAIN").await;
+    server.hears_exactly("AUTHENTICATE PLAIN").await;
+    server.says(":irc.test 907 pubbot :You have already authenticated using SASL").await;
+    welcomed(&mut server).await;
+    server.says(":irc.test 901 pubbot pubbot!pub@h :You are now logged out").await;
+    server.says(":irc.test CAP pubbot DEL :sasl").await;
+    server.says(":irc.test CAP pubbot NEW :sasl=PLAIN").await;
+    server.hears("CAP REQ :sasl").await;
+    server.says(":irc.test CAP pubbot ACK :sasl").await;
+    server.hears("AUTHENTICATE PLAIN").await;
+    let began = Instant::now();
+    server.hears("AUTHENTICATE *").await;
+    assert_eq!(began.elapsed().as_secs(), 20);
+    server.hears_nothing_for(Duration::from_secs(100)).await;
     world.ends(server).await;
 }
 
@@ -312,4 +345,50 @@ async fn modes_are_set_after_the_welcome_and_the_mark_of_a_bot_where_there_is_on
     server.hears_exactly("MODE pubbot +B").await;
     server.fence().await;
     world.ends(server).await;
+}
+
+/// What a server may say while we register, in any order.
+const SAID: [&str; 15] = [
+    ":irc.test CAP * LS * :sasl",
+    ":irc.test CAP * LS :sasl=PLAIN",
+    ":irc.test CAP * LS :sasl=PLAIN,SCRAM-SHA-256",
+    ":irc.test CAP * NEW :sasl=PLAIN",
+    ":irc.test CAP * DEL :sasl",
+    ":irc.test CAP * ACK :sasl",
+    ":irc.test CAP * NAK :sasl",
+    "AUTHENTICATE +",
+    "AUTHENTICATE dj1BQUFB",
+    ":irc.test 903 pubbot :done",
+    ":irc.test 904 pubbot :failed",
+    ":irc.test 906 pubbot :aborted",
+    ":irc.test 908 pubbot PLAIN :are available",
+    ":irc.test 421 * CAP :Unknown command",
+    ":irc.test 902",
+];
+
+proptest! {
+    #[test]
+    fn whatever_a_server_says_a_required_login_comes_first_and_the_password_is_asked_for(
+        said in proptest::collection::vec(proptest::sample::select(&SAID[..]), 0..25)
+    ) {
+        let mut registration = Registration::new(with(login(Sasl::Required)).into(), TestAmbient::arc());
+        let (mut names_plain, mut is_asked, mut is_told) = (false, false, false);
+        for line in said {
+            is_asked |= names_plain && line == "AUTHENTICATE +";
+            is_told |= is_asked && line.contains(" 903 ");
+            let lines = match registration.hear(&line.parse().unwrap()) {
+                Ok(Some(Todo::Send(lines))) => lines,
+                Ok(_) => continue,
+                Err(_) => return Ok(()),
+            };
+            for line in lines {
+                let line = String::from_utf8_lossy(line.bytes()).trim_end().to_owned();
+                names_plain |= line == "AUTHENTICATE PLAIN";
+                prop_assert!(is_asked || line != plain());
+                prop_assert!(is_told || line != "CAP END");
+            }
+            prop_assert!(is_told || !registration.is_logged_in());
+        }
+        prop_assert_eq!(registration.welcomed().is_ok(), registration.is_logged_in());
+    }
 }
