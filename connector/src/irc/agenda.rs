@@ -353,7 +353,7 @@ fn cut(mut lines: VecDeque<Line>, allowed: u32, reply: &Reply, identity: usize) 
         lines.truncate(allowed - 1);
         let note = more_lines(left_out);
         let room = Line::room(reply.kind, &reply.channel, identity);
-        lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, note)));
+        lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, &note)));
     }
     lines
 }
@@ -367,7 +367,7 @@ fn lines(reply: &Reply, identity: usize) -> (VecDeque<Line>, String) {
         for text in IrcText::lines(content) {
             let text = without_ctcp(&text);
             first.get_or_insert_with(|| text.to_string());
-            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, piece)));
+            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, &piece)));
         }
     }
     (lines, first.unwrap_or_default())

@@ -13,6 +13,7 @@ mod choice;
 mod dial;
 mod events;
 mod flood;
+mod formatting;
 mod framing;
 mod handover;
 mod identity;
