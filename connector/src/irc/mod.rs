@@ -16,6 +16,7 @@ mod dial;
 mod ended;
 mod events;
 mod flood;
+mod formatting;
 mod framing;
 mod handover;
 mod identity;
