@@ -12,6 +12,7 @@ mod channels;
 mod choice;
 mod dial;
 mod events;
+mod fingerprint;
 mod flood;
 mod framing;
 mod handover;
@@ -20,14 +21,21 @@ mod isupport;
 mod labels;
 mod line;
 mod loops;
+mod pem;
 mod proof;
 mod reach;
+mod reason;
 mod registration;
+mod resolve;
+mod server;
 mod session;
 mod speaker;
 mod split;
+mod sts;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod trust;
 mod voice;
 
 use std::sync::Arc;
@@ -44,12 +52,19 @@ use uuid::Uuid;
 use self::backoff::Backoff;
 pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
+pub use self::fingerprint::Fingerprint;
 pub use self::flood::Flood;
 use self::handover::Handover;
 use self::loops::Loops;
+pub use self::pem::FileError;
 pub use self::reach::{Reached, Unreachable, reach};
+use self::reason::Reason;
+pub use self::server::Server;
 use self::session::{Ended, NickFence, Session};
 use self::speaker::Speaker;
+pub use self::sts::{Sts, StsAnswer};
+pub use self::tls::{ClientCertificate, Tls};
+pub use self::trust::{Certificate, Distrust, Trust};
 use self::voice::{Grant, Voice};
 use crate::outbox::Outbox;
 use crate::replies::Replies;
@@ -72,12 +87,10 @@ const ORDERS: usize = 256;
 pub struct Network {
     /// Its name in events, replies and queues: a word of letters, digits, `_` and `-`.
     pub name: String,
-    /// The server's host name or address. With TLS, its certificate must name it.
-    pub host: String,
-    /// The server's port: 6697 is usual with TLS, 6667 without.
-    pub port: u16,
-    /// Encrypt, and verify the server by the system's roots.
-    pub tls: bool,
+    /// Its servers, one at least. They are tried in this order; after a lost connection the next one comes first.
+    pub servers: Vec<Server>,
+    /// How they prove who they are, and how we do, where TLS is spoken.
+    pub tls: Tls,
     /// The nick to use. If it is taken, one much like it.
     pub nick: String,
     /// The user name, before the `@`.
@@ -99,6 +112,8 @@ pub struct Network {
     pub answers_window: Duration,
     /// How long to go on with what is to be said once told to stop.
     pub linger: Duration,
+    /// Which it is of the networks that are started together, from 0: the first dials at once, the others a moment later.
+    pub place: usize,
 }
 
 /// The usual number of lines that may be unproved.
@@ -130,7 +145,7 @@ pub enum Answers {
 /// Speaks for the bot on a network until `stop`: waits until it is the only one that does, stays connected, and goes
 /// on as a standby if another takes over. In the end it says QUIT, gives the network free for another, lets the last
 /// events reach the broker, and returns. Events go to the broker by way of the journal, if there is one; a broker in this
-/// process needs none.
+/// process needs none. Hosts that want to be spoken to through TLS only are known and remembered by `sts`.
 ///
 /// # Errors
 /// When the broker refuses the network's reply queues. A broker that is away is waited for.
@@ -139,10 +154,11 @@ pub async fn run(
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
     journal: Option<JournalSettings>,
+    sts: Sts,
     stop: CancellationToken,
 ) -> Result<(), bus::Error> {
-    let dialer = Dialer::new(&network);
-    Connector::new(network, broker, ambient, journal, stop).run(dialer).await
+    let dialer = Dialer::new(&network, &sts);
+    Connector::new(network, broker, ambient, journal, sts, stop).run(dialer).await
 }
 
 /// Everything that outlives a connection.
@@ -151,8 +167,11 @@ struct Connector {
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
     journal: Option<JournalSettings>,
+    sts: Sts,
     stop: CancellationToken,
     backoff: Backoff,
+    /// How long to wait before the first dial.
+    stagger: Duration,
     /// The grant under which a session of ours ended that might speak, and so had the nick, or was preceded by one.
     spoke_under: Option<u64>,
     /// The last session was such a one.
@@ -168,17 +187,21 @@ impl Connector {
         broker: Arc<dyn Broker>,
         ambient: Arc<dyn Ambient>,
         journal: Option<JournalSettings>,
+        sts: Sts,
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
+        let stagger = backoff.stagger(network.place);
         let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
         Connector {
             network,
             broker,
             ambient,
             journal,
+            sts,
             stop,
             backoff,
+            stagger,
             spoke_under: None,
             might_speak: false,
             loops,
@@ -304,7 +327,9 @@ impl Connector {
                     self.backoff.reset();
                     return Ok(Some(()));
                 }
-                Err(why @ (bus::Error::Away { .. } | bus::Error::TimedOut { .. })) => self.pause(&why).await,
+                Err(why @ (bus::Error::Away { .. } | bus::Error::TimedOut { .. })) => {
+                    self.pause(&why, Reason::Lost).await
+                }
                 Err(why) => return Err(why),
             }
         }
@@ -322,10 +347,11 @@ impl Connector {
     }
 
     async fn dial_patiently(&mut self, dialer: &impl Dial) -> Socket {
+        tokio::time::sleep(std::mem::take(&mut self.stagger)).await;
         loop {
             match dialer.dial().await {
                 Ok(socket) => return socket,
-                Err(why) => self.pause(&why).await,
+                Err(why) => self.pause(&why, Reason::of_dial(&why)).await,
             }
             if self.stop.is_cancelled() {
                 std::future::pending().await
@@ -350,23 +376,32 @@ impl Connector {
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
         let why = session.run(socket.reader, leave, &hang_up).await;
-        let lasted = session.registered_for();
+        let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.might_speak = session.might_speak();
         hang_up.cancel();
         let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();
         }
+        let server = socket.server;
+        self.sts.left(&server);
         match why {
             Ended::Stopped => tracing::info!(network = self.network.name, "left"),
-            why => self.pause(&why).await,
+            _ if !server.tls && self.sts.wants_tls(&server.host) => {
+                tracing::info!(
+                    network = self.network.name,
+                    host = server.host,
+                    "the server wants TLS: dialing it again"
+                );
+            }
+            why => self.pause(&why, Reason::of_end(&why, refusal)).await,
         }
         speaker
     }
 
     /// Waits before the next try, or until stopped.
-    async fn pause(&mut self, why: &impl std::fmt::Display) {
-        let pause = self.backoff.next_pause();
+    async fn pause(&mut self, why: &impl std::fmt::Display, reason: Reason) {
+        let pause = self.backoff.next_pause(reason);
         tracing::warn!(network = self.network.name, %why, next_try_in = ?pause, "not connected");
         tokio::select! {
             () = self.stop.cancelled() => {}

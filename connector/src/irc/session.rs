@@ -24,6 +24,7 @@ use super::labels::{Labelled, Labels};
 use super::line::Line;
 use super::loops::Loops;
 use super::proof::{Means, Proof, Refusal};
+use super::reason::Reason;
 use super::registration::{Nicks, join_lines};
 use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
 use crate::outbox::Outbox;
@@ -92,6 +93,8 @@ pub(super) struct Session<'a> {
     told_identity: usize,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
+    /// What a number said that refused the registration.
+    refusal: Option<Reason>,
     negotiation: Negotiation,
     labels: Labels,
     fence: NickFence,
@@ -151,6 +154,7 @@ impl<'a> Session<'a> {
             pinged: None,
             told_identity: 0,
             last_words: None,
+            refusal: None,
             negotiation: Negotiation::default(),
             labels: Labels::default(),
             fence,
@@ -199,6 +203,11 @@ impl<'a> Session<'a> {
             Phase::Registered { since } => Some(since.elapsed()),
             _ => None,
         }
+    }
+
+    /// Why the server did not register us, if it has said so by a number.
+    pub fn refusal(&self) -> Option<Reason> {
+        self.refusal.filter(|_| !self.was_up)
     }
 
     async fn register(&mut self) -> Result<(), Ended> {
@@ -419,6 +428,8 @@ impl<'a> Session<'a> {
         }
         self.phase = Phase::Registered { since: Instant::now() };
         self.was_up = true;
+        // what was refused before does not tell why it ends
+        self.last_words = None;
         if !nick.is_empty() {
             self.view.me.nick = nick.to_owned();
         }
@@ -491,6 +502,7 @@ impl<'a> Session<'a> {
         let why = parameters.get(1..).unwrap_or_default().join(" ");
         tracing::warn!(network = self.network.name, number = refusal as u16, why, "the server refused");
         if self.is_registering() {
+            self.refusal = Reason::of_numeric(refusal as u16).or(self.refusal);
             self.last_words = Some(why);
         }
     }

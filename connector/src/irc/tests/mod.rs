@@ -1,10 +1,14 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod certificates;
 mod choice;
+mod dial;
 mod faults;
 mod hearing;
 mod proof;
+mod reconnecting;
 mod registration;
 mod speaking;
+mod tls;
 mod voice;
 mod world;
