@@ -115,6 +115,8 @@ impl DialError {
 
 /// Connects to a network's servers.
 pub(super) struct Dialer {
+    /// For the log.
+    network: String,
     servers: Vec<Server>,
     tls: Tls,
     sts: Sts,
@@ -125,8 +127,8 @@ pub(super) struct Dialer {
 impl Dialer {
     /// Of a network, whose hosts may have asked for TLS.
     pub fn new(network: &Network, sts: &Sts) -> Self {
-        let (servers, tls) = (network.servers.clone(), network.tls.clone());
-        Dialer { servers, tls, sts: sts.clone(), next: AtomicUsize::new(0) }
+        let (name, servers, tls) = (network.name.clone(), network.servers.clone(), network.tls.clone());
+        Dialer { network: name, servers, tls, sts: sts.clone(), next: AtomicUsize::new(0) }
     }
 
     /// Connects to one server, as it has to be spoken to.
@@ -198,6 +200,9 @@ impl Dial for Dialer {
             match self.dial_server(&self.servers[place]).await {
                 Ok(socket) => {
                     self.next.store(place + 1, Ordering::Relaxed);
+                    for why in failures {
+                        tracing::warn!(network = self.network, %why, "another server was taken");
+                    }
                     return Ok(socket);
                 }
                 Err(why) => failures.push(why),

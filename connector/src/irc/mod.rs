@@ -44,7 +44,7 @@ use std::time::Duration;
 use bus::{Broker, JournalSettings};
 use protocol::{Ambient, event_id};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -170,8 +170,8 @@ struct Connector {
     sts: Sts,
     stop: CancellationToken,
     backoff: Backoff,
-    /// How long to wait before the first dial.
-    stagger: Duration,
+    /// Before this nothing is dialed.
+    not_before: Instant,
     /// The grant under which a session of ours ended that might speak, and so had the nick, or was preceded by one.
     spoke_under: Option<u64>,
     /// The last session was such a one.
@@ -191,7 +191,7 @@ impl Connector {
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
-        let stagger = backoff.stagger(network.place);
+        let not_before = Instant::now() + backoff.stagger(network.place);
         let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
         Connector {
             network,
@@ -201,7 +201,7 @@ impl Connector {
             sts,
             stop,
             backoff,
-            stagger,
+            not_before,
             spoke_under: None,
             might_speak: false,
             loops,
@@ -328,7 +328,8 @@ impl Connector {
                     return Ok(Some(()));
                 }
                 Err(why @ (bus::Error::Away { .. } | bus::Error::TimedOut { .. })) => {
-                    self.pause(&why, Reason::Lost).await
+                    self.put_off(&why, Reason::Lost);
+                    self.pause(&self.stop).await;
                 }
                 Err(why) => return Err(why),
             }
@@ -347,14 +348,15 @@ impl Connector {
     }
 
     async fn dial_patiently(&mut self, dialer: &impl Dial) -> Socket {
-        tokio::time::sleep(std::mem::take(&mut self.stagger)).await;
         loop {
+            sleep_until(self.not_before).await;
             match dialer.dial().await {
-                Ok(socket) => return socket,
-                Err(why) => self.pause(&why, Reason::of_dial(&why)).await,
-            }
-            if self.stop.is_cancelled() {
-                std::future::pending().await
+                Ok(socket) => {
+                    let (network, server, address) = (&self.network.name, &socket.server, socket.address);
+                    tracing::info!(network, %server, ?address, tls = server.tls, "reached a server");
+                    return socket;
+                }
+                Err(why) => self.put_off(&why, Reason::of_dial(&why)),
             }
         }
     }
@@ -394,18 +396,27 @@ impl Connector {
                     "the server wants TLS: dialing it again"
                 );
             }
-            why => self.pause(&why, Reason::of_end(&why, refusal)).await,
+            why => {
+                self.put_off(&why, Reason::of_end(&why, refusal));
+                // who is to leave goes without a pause, but whoever has the lock again dials no sooner
+                self.pause(leave).await;
+            }
         }
         speaker
     }
 
-    /// Waits before the next try, or until stopped.
-    async fn pause(&mut self, why: &impl std::fmt::Display, reason: Reason) {
+    /// Puts the next try off.
+    fn put_off(&mut self, why: &impl std::fmt::Display, reason: Reason) {
         let pause = self.backoff.next_pause(reason);
+        self.not_before = Instant::now() + pause;
         tracing::warn!(network = self.network.name, %why, next_try_in = ?pause, "not connected");
+    }
+
+    /// Waits until the next try, or until told to leave.
+    async fn pause(&self, leave: &CancellationToken) {
         tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = leave.cancelled() => {}
+            () = sleep_until(self.not_before) => {}
         }
     }
 }

@@ -68,11 +68,11 @@ impl Pair {
     }
 
     /// A server that presents it and has another key.
-    pub fn thief(&self) -> TlsAcceptor {
+    pub fn thief_speaking(&self, versions: &[&'static SupportedProtocolVersion]) -> TlsAcceptor {
         let other = PrivateKeyDer::try_from(KeyPair::generate().unwrap().serialize_der()).unwrap();
         let stolen = CertifiedKey::new(vec![self.certificate.clone()], any_supported_type(&other).unwrap());
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
         acceptor(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(stolen))))
     }
 

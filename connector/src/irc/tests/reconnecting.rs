@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::{Network, Server as Place, StsAnswer};
-use super::world::{Server, World, network};
+use super::world::{Server, Shaky, World, network};
 
 /// The bot is back after so many seconds.
 async fn comes_back(world: &mut World, within: RangeInclusive<u64>) -> Server {
@@ -101,4 +101,21 @@ async fn of_networks_that_are_started_together_the_first_dials_at_once_and_the_o
         server.welcomes().await;
         world.ends(server).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_banned_bot_that_loses_the_lock_and_has_it_again_dials_no_sooner() {
+    let (mut world, mut server) = World::on(Shaky::leasing(), network()).await.enters(&[]).await;
+    server.says("ERROR :Closing Link: bot.host (K-lined)").await;
+    drop(server);
+    let banned = Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.broker.lease().lose();
+    // by now it is certain that somebody else has it
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.broker.locks.add_permits(1);
+    let mut server = world.server().await;
+    assert!((300..=600).contains(&banned.elapsed().as_secs()), "{:?}", banned.elapsed());
+    server.welcomes().await;
+    world.ends(server).await;
 }
