@@ -28,13 +28,15 @@ const TESTS: &str = "PUBBOT_TEST_";
 const NETWORKS: &str = "PUBBOT_NETWORKS_";
 const ROUTES: &str = "PUBBOT_ROUTES_";
 /// Keys of which a network can have one only.
-const EITHER: [[&str; 2]; 6] = [
+const EITHER: [[&str; 2]; 8] = [
     ["password", "password_file"],
     ["password_file", "password"],
     ["account_password", "account_password_file"],
     ["account_password_file", "account_password"],
     ["nickserv_password", "nickserv_password_file"],
     ["nickserv_password_file", "nickserv_password"],
+    ["ca_file", "fingerprint"],
+    ["fingerprint", "ca_file"],
 ];
 
 /// The variables that are meant for us.

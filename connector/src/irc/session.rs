@@ -27,6 +27,7 @@ use super::loops::Loops;
 use super::modes::Modes;
 use super::nickserv;
 use super::proof::{Means, Proof};
+use super::reason::Reason;
 use super::refusal::refusal;
 use super::registration::{Registration, Todo, join_lines};
 use super::rejoin::Rejoin;
@@ -75,6 +76,8 @@ pub(super) struct Session<'a> {
     told_agreed: Capabilities,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
+    /// What a number said that refused the registration.
+    refusal: Option<Reason>,
     labels: Labels,
     fence: NickFence,
     handover: Handover,
@@ -143,6 +146,7 @@ impl<'a> Session<'a> {
             told_identity: 0,
             told_agreed: Capabilities::default(),
             last_words: None,
+            refusal: None,
             labels: Labels::default(),
             fence,
             handover,
@@ -191,6 +195,11 @@ impl<'a> Session<'a> {
             Phase::Registered { since } => Some(since.elapsed()),
             _ => None,
         }
+    }
+
+    /// Why the server did not register us, if it has said so by a number.
+    pub fn refusal(&self) -> Option<Reason> {
+        self.refusal.filter(|_| !self.was_up)
     }
 
     async fn register(&mut self) -> Result<(), Ended> {
@@ -431,6 +440,8 @@ impl<'a> Session<'a> {
         self.registration.welcomed()?;
         self.phase = Phase::Registered { since: Instant::now() };
         self.was_up = true;
+        // what was refused before does not tell why it ends
+        self.last_words = None;
         if !nick.is_empty() {
             self.view.me.nick = nick.to_owned();
         }
@@ -584,6 +595,7 @@ impl<'a> Session<'a> {
         let why = parameters.get(1..).unwrap_or_default().join(" ");
         tracing::warn!(network = self.network.name, number = refusal as u16, why, "the server refused");
         if self.is_registering() {
+            self.refusal = Reason::of_numeric(refusal as u16).or(self.refusal);
             self.last_words = Some(why);
         }
     }

@@ -60,7 +60,7 @@ async fn after_a_stable_connection_the_first_pause_is_short_again() {
         server.says("PONG :pubbot").await;
     }
     let lost = Instant::now();
-    server.says("ERROR :Closing link: K-lined").await;
+    server.says("ERROR :Closing link: (Ping timeout)").await;
     drop(server);
     let mut server = world.server().await;
     assert!(lost.elapsed() <= Duration::from_secs(1));

@@ -20,7 +20,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::super::dial::{Dial, DialError, Socket};
-use super::super::{Channel, Connector, Flood, Network};
+use super::super::{Channel, Connector, Flood, Network, Server as Place, Sts, Tls};
 use crate::Secret;
 use crate::testing::TestAmbient;
 
@@ -35,6 +35,7 @@ const PIPE_BYTES: usize = 64 * 1024;
 pub struct World {
     pub broker: Arc<Shaky>,
     pub dialer: Arc<TestDialer>,
+    pub sts: Sts,
     pub stop: CancellationToken,
     dialed: mpsc::Receiver<DuplexStream>,
     tail: Consumer,
@@ -45,9 +46,8 @@ pub struct World {
 pub fn network() -> Network {
     Network {
         name: "test".into(),
-        host: "irc.test".into(),
-        port: 6667,
-        tls: false,
+        servers: vec![Place::plain("irc.test", 6667)],
+        tls: Tls::default(),
         nick: "pubbot".into(),
         user: "pub".into(),
         realname: "A bot".into(),
@@ -64,6 +64,7 @@ pub fn network() -> Network {
         unproved: super::super::UNPROVED,
         answers_window: Duration::from_millis(150),
         linger: Duration::ZERO,
+        place: 0,
     }
 }
 
@@ -82,11 +83,12 @@ impl World {
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
-        let dialer = Arc::new(TestDialer { sender, refusals: AtomicU32::new(0) });
+        let sts = Sts::in_memory(TestAmbient::arc());
+        let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
-        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, stop.clone());
+        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, sts.clone(), stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
-        World { broker, dialer, stop, dialed, tail, running }
+        World { broker, dialer, sts, stop, dialed, tail, running }
     }
 
     /// A world in which the bot is registered and in `#a`; its joining is over.
@@ -371,6 +373,7 @@ impl Server {
 /// Gives each connection's other end to the test; refuses as often as it is told to.
 pub struct TestDialer {
     sender: mpsc::Sender<DuplexStream>,
+    sts: Sts,
     pub refusals: AtomicU32,
 }
 
@@ -378,12 +381,20 @@ impl Dial for Arc<TestDialer> {
     async fn dial(&self) -> Result<Socket, DialError> {
         if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let why = io::ErrorKind::ConnectionRefused.into();
-            return Err(DialError::Refused { host: "irc.test".into(), port: 6667, why });
+            return Err(DialError::Refused { server: self.server().to_string(), why });
         }
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         self.sender.send(theirs).await.unwrap();
         let (reader, writer) = tokio::io::split(ours);
-        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), address: None })
+        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        Ok(Socket { reader, writer, server: self.server(), address: None, certificate: None })
+    }
+}
+
+impl TestDialer {
+    /// The only one there is.
+    fn server(&self) -> Place {
+        self.sts.as_dialed(&Place::plain("irc.test", 6667))
     }
 }
 
