@@ -1,12 +1,14 @@
 //! How long a bot waits before it comes back, by the reason for which it had to go.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{Network, Server as Place, StsAnswer};
+use super::super::{Network, Server as Place, Sts, StsAnswer};
 use super::world::{Server, Shaky, World, network};
+use crate::testing::TestAmbient;
 
 /// The bot is back after so many seconds.
 async fn comes_back(world: &mut World, within: RangeInclusive<u64>) -> Server {
@@ -87,6 +89,23 @@ async fn a_server_that_wants_tls_is_dialed_again_at_once() {
     let left = Instant::now();
     let mut server = world.server().await;
     assert!(left.elapsed() >= Duration::from_millis(500), "{:?}", left.elapsed());
+    server.welcomes().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_connection_through_tls_renews_what_the_host_has_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sts.json");
+    let sts = Sts::open(&file, TestAmbient::arc());
+    sts.heard(&Place::encrypted("irc.test", 6697), "duration=86400");
+    std::fs::remove_file(&file).unwrap();
+    let mut world = World::knowing(sts, Arc::default(), network()).await;
+    let server = world.server().await;
+    assert!(!file.exists());
+    drop(server);
+    let mut server = world.server().await;
+    assert!(file.exists());
     server.welcomes().await;
     world.ends(server).await;
 }

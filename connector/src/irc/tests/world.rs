@@ -79,11 +79,15 @@ impl World {
 
     /// One more connector on this broker.
     pub async fn on(broker: Arc<Shaky>, network: Network) -> Self {
+        Self::knowing(Sts::in_memory(TestAmbient::arc()), broker, network).await
+    }
+
+    /// One that knows which hosts want TLS only.
+    pub async fn knowing(sts: Sts, broker: Arc<Shaky>, network: Network) -> Self {
         let everything =
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
-        let sts = Sts::in_memory(TestAmbient::arc());
         let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
         let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, sts.clone(), stop.clone());
