@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use servers::{Atheme, Certificate, Inspircd, InspircdLimits, InspircdOptions, IrcUser};
+use servers::{Atheme, Certificate, Hybrid, Inspircd, InspircdLimits, InspircdOptions, IrcUser};
 
 /// `\0alice\0right` and `\0alice\0wrong` in base64, as SASL PLAIN wants it.
 const ALICE_RIGHT: &str = "AGFsaWNlAHJpZ2h0";
@@ -318,4 +318,35 @@ fn a_client_certificate_logs_in_with_sasl_external() {
         user.send("QUIT");
         user.hears(|line| line.starts_with("ERROR"));
     }
+}
+
+#[test]
+fn hybrid_carries_a_conversation_and_survives_a_kill() {
+    let start = Instant::now();
+    let mut hybrid = Hybrid::start();
+    eprintln!("ircd-hybrid started in {:?}", start.elapsed());
+    let port = hybrid.port();
+    carries_a_conversation(port);
+    hybrid.kill();
+    assert!(is_closed(port));
+    hybrid.start_again();
+    IrcUser::connect(port, "alice");
+    drop(hybrid);
+    assert!(is_closed(port));
+}
+
+#[test]
+fn hybrid_without_limits_relays_a_thousand_lines() {
+    relays_a_thousand_lines(Hybrid::start().port());
+}
+
+#[test]
+fn hybrid_with_its_limits_slows_a_flood_down() {
+    // 5 at once, then 2 every 2 seconds.
+    slows_down(Hybrid::start_with_limits().port(), 10, Duration::from_secs(3));
+}
+
+#[test]
+fn hybrid_with_its_limits_throws_out_whose_lines_pile_up() {
+    throws_out(Hybrid::start_with_limits().port(), ":Excess Flood");
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use servers::{Atheme, FakeIrc, FakeOptions, Inspircd, IrcUser, Ngircd, NgircdOptions, Program, RabbitMq};
+use servers::{Atheme, FakeIrc, FakeOptions, Hybrid, Inspircd, IrcUser, Ngircd, NgircdOptions, Program, RabbitMq};
 
 /// The processes whose command line (`cmdline`) or environment (`environ`) names the text. Zombies have neither.
 fn processes(file: &str, text: &str) -> Vec<String> {
@@ -239,7 +239,7 @@ fn a_program_is_seen_and_ended() {
 #[ignore = "the other test runs it"]
 fn holds_servers_until_it_is_killed() {
     let inspircd = Inspircd::start();
-    let _network = (Atheme::start(&inspircd), inspircd);
+    let _network = (Atheme::start(&inspircd), inspircd, Hybrid::start());
     let _servers = (RabbitMq::shared(), Ngircd::start(), Program::start("sleep", &["4321"], &[]));
     println!("holding {}", RabbitMq::shared().port());
     std::thread::sleep(Duration::from_secs(600));
@@ -257,9 +257,9 @@ fn nothing_outlives_a_killed_test_process() {
     let mut holder = Program::spawn(command);
     holder.wait_for_stdout("holding");
     let folder = temporary.path().to_str().unwrap();
-    // All of them inherit TMPDIR: the holder, two servers of a network, RabbitMQ, epmd, ngircd, the program, and a watchdog for each
+    // All of them inherit TMPDIR: the holder, three servers of a network, RabbitMQ, epmd, ngircd, the program, and a watchdog for each
     // but the first.
-    assert!(processes("environ", folder).len() >= 13);
+    assert!(processes("environ", folder).len() >= 15);
     holder.kill();
     wait_until("the servers are gone", || {
         processes("environ", folder).is_empty() && processes("cmdline", "sleep 4321").is_empty()
