@@ -86,13 +86,15 @@ fn network_name(name: &str) -> Result<(), String> {
 
 fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
     let servers = servers(&mut section, key);
+    let tls = tls(&mut section);
+    let login = login(&mut section, tls.certificate.is_some());
     let network = Network {
-        tls: tls(&mut section),
+        tls,
         nick: section.parsed("nick", checked_nick).unwrap_or_else(|| NICK.to_owned()),
         user: section.parsed("user", checked_user).unwrap_or_else(|| USER.to_owned()),
         realname: section.parsed("realname", checked_line).unwrap_or_else(|| REALNAME.to_owned()),
         password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
-        login: login(&mut section, false),
+        login,
         modes: section.parsed("modes", checked_modes),
         channels: channels(&mut section),
         invites: section.parsed("invites", invites).unwrap_or_default(),

@@ -35,6 +35,9 @@ pub(super) enum Ended {
     /// We are not logged in, and have to be, or the server is not to be trusted.
     #[error(transparent)]
     Sasl(#[from] SaslError),
+    /// Its host is to be spoken to through TLS only (IRCv3 `sts`).
+    #[error("the server wants TLS, on port {0}")]
+    WantsTls(u16),
     /// The nick and all others like it were refused.
     #[error("every nick was refused, the last one with: {0}")]
     NoNick(String),

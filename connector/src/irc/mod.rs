@@ -405,7 +405,8 @@ impl Connector {
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
-        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
+        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops)
+            .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.might_speak = session.might_speak();

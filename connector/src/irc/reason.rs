@@ -38,6 +38,7 @@ impl Reason {
     pub fn of_end(why: &Ended, refusal: Option<Reason>) -> Self {
         match why {
             Ended::NoNick(_) => Reason::Nick,
+            Ended::Sasl(_) => Reason::Login,
             Ended::Closed(Some(text)) => refusal.unwrap_or_else(|| Reason::of_error(text)),
             _ => refusal.unwrap_or(Reason::Lost),
         }

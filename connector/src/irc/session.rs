@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irc_proto::{Command, Message, Prefix, Response};
+use irc_proto::{CapSubCommand, Command, Message, Prefix, Response};
 use protocol::Ambient;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -32,7 +32,8 @@ use super::refusal::refusal;
 use super::registration::{Registration, Todo, join_lines};
 use super::rejoin::Rejoin;
 use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
-use super::{Answers, Channel, Invites, Network};
+use super::sts::{Sts, StsAnswer};
+use super::{Answers, Channel, Invites, Network, Server};
 use crate::outbox::Outbox;
 
 /// A server that is silent for so long is asked whether it is there.
@@ -93,6 +94,8 @@ pub(super) struct Session<'a> {
     joined: bool,
     rejoin: Rejoin,
     ctcp: Ctcp,
+    /// The server as it was dialed, and what hosts have asked for.
+    server: Option<(Server, Sts)>,
     ambient: Arc<dyn Ambient>,
     /// The server has heard that, so it lets us in because of it.
     join_is_heard: bool,
@@ -139,6 +142,7 @@ impl<'a> Session<'a> {
             events: Events::new(&network.name, ambient.clone(), outbox, loops),
             rejoin: Rejoin::new(&network.channels),
             ctcp: Ctcp::default(),
+            server: None,
             ambient,
             phase: Phase::Registering,
             last_heard: now,
@@ -161,6 +165,11 @@ impl<'a> Session<'a> {
             linger: network.linger,
             network,
         }
+    }
+
+    /// A session with this server, which may want TLS from now on.
+    pub fn with(self, server: Server, sts: Sts) -> Self {
+        Session { server: Some((server, sts)), ..self }
     }
 
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
@@ -271,6 +280,7 @@ impl<'a> Session<'a> {
             self.called = true;
             return Ok(());
         }
+        self.hear_of_tls(&message.command)?;
         let labelled = self.labels.see(&message);
         if self.join_refused(&message) {
             return Ok(());
@@ -498,6 +508,17 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.order(Order::Nick(says)).await
+    }
+
+    /// What the server offers may be to be spoken to through TLS only: then nothing more is said without.
+    fn hear_of_tls(&self, command: &Command) -> Result<(), Ended> {
+        let Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) = command else { return Ok(()) };
+        let Some((server, sts)) = &self.server else { return Ok(()) };
+        let offers = last.as_ref().or(third.as_ref()).map_or("", String::as_str);
+        match offers.split(' ').find_map(|offer| offer.strip_prefix("sts=")).map(|value| sts.heard(server, value)) {
+            Some(StsAnswer::UpgradeTo(port)) => Err(Ended::WantsTls(port)),
+            _ => Ok(()),
+        }
     }
 
     /// Asks for the channels that are due.

@@ -231,6 +231,10 @@ async fn when_the_services_come_back_the_bot_logs_in() {
     let mut world = World::of(with(login(Sasl::Preferred))).await;
     let mut server = offering(&mut world, "").await;
     welcomed(&mut server).await;
+    // they are not asked for again
+    for channel in ["#secret", "#a"] {
+        server.says(&format!(":irc.test 403 pubbot {channel} :No such channel")).await;
+    }
     server.says(":irc.test CAP pubbot NEW :sasl=PLAIN").await;
     server.hears("CAP REQ :sasl").await;
     server.says(":irc.test CAP pubbot ACK :sasl").await;

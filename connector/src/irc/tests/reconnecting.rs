@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{Network, Server as Place, Sts, StsAnswer};
+use super::super::{Network, Server as Place, Sts};
 use super::world::{Server, Shaky, World, network};
 use crate::testing::TestAmbient;
 
@@ -76,11 +76,14 @@ async fn what_a_number_said_before_the_welcome_does_not_count_after_it() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_wants_tls_is_dialed_again_at_once() {
     let mut world = World::new().await;
-    let server = world.server().await;
-    // as the session is to do it
-    let heard = world.sts.heard(&Place::plain("irc.test", 6667), "port=6697");
-    assert_eq!(heard, StsAnswer::UpgradeTo(6697));
+    let mut server = world.server().await;
+    server.hears_exactly("CAP LS 302").await;
     let left = Instant::now();
+    server.says(":irc.test CAP * LS :batch sts=duration=300,port=6697 echo-message").await;
+    // what it says at the beginning is on its way by then
+    server.hears_exactly("NICK pubbot").await;
+    server.hears_exactly("USER pub 0 * :A bot").await;
+    server.hears_the_end().await;
     drop(server);
     let server = world.server().await;
     assert!(left.elapsed() < Duration::from_millis(100), "{:?}", left.elapsed());

@@ -35,7 +35,6 @@ const PIPE_BYTES: usize = 64 * 1024;
 pub struct World {
     pub broker: Arc<Shaky>,
     pub dialer: Arc<TestDialer>,
-    pub sts: Sts,
     pub stop: CancellationToken,
     dialed: mpsc::Receiver<DuplexStream>,
     tail: Consumer,
@@ -90,9 +89,9 @@ impl World {
         let (sender, dialed) = mpsc::channel(1);
         let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
-        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, sts.clone(), stop.clone());
+        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, sts, stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
-        World { broker, dialer, sts, stop, dialed, tail, running }
+        World { broker, dialer, stop, dialed, tail, running }
     }
 
     /// A world in which the bot is registered and in `#a`; its joining is over.
