@@ -16,14 +16,14 @@ mod timestamp;
 
 pub use ambient::Ambient;
 pub use event::{
-    Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick,
-    Say, Topic,
+    Account, Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, Mode, ModeChange,
+    MusicTrack, Names, Nick, Say, Topic,
 };
 pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
 pub use irc_text::IrcText;
 pub use key::{ChatKind, KeyError, MAX_KEY_BYTES, RoutingKey, channel_word};
 pub use pattern::{Pattern, PatternError, PatternTree};
-pub use reply::{Lines, Reply, ReplyContext, ReplyKind};
+pub use reply::{Lines, Reply, ReplyContext, ReplyKind, more_lines};
 pub use schema::schemas;
 pub use target::{MAX_TARGET_BYTES, Target, TargetError, check_destination, check_network};
 pub use timestamp::Timestamp;

@@ -53,6 +53,24 @@ impl ReplyKind {
     }
 }
 
+/// What is said in place of lines that are left out: `… 9,996 more lines`.
+pub fn more_lines(left_out: usize) -> String {
+    format!("… {} more lines", thousands(left_out))
+}
+
+/// `9,996`
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// One line or several; on the wire a string or a list of strings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "LinesOnTheWire")]
@@ -171,6 +189,13 @@ impl ReplyOnTheWire {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_is_counted_in_thousands() {
+        assert_eq!(more_lines(2), "… 2 more lines");
+        assert_eq!(more_lines(9_996), "… 9,996 more lines");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
 
     fn context() -> ReplyContext<'static> {
         ReplyContext {

@@ -1,6 +1,6 @@
 //! A handler that has much to say says little of it: at most five lines to one place.
 
-use protocol::Lines;
+use protocol::{Lines, more_lines};
 
 use crate::Reply;
 use crate::reply::Place;
@@ -55,8 +55,7 @@ impl Room {
             return None;
         }
         let said = said(&reply.content).take(self.left).map(str::to_owned);
-        let note = format!("… {} more lines", thousands(self.cut));
-        let content = Lines(said.chain([note]).collect());
+        let content = Lines(said.chain([more_lines(self.cut)]).collect());
         (self.left, self.cut) = (0, 0);
         Some(Reply { content, ..reply })
     }
@@ -69,19 +68,6 @@ fn said(lines: &Lines) -> impl Iterator<Item = &str> {
 
 fn count(lines: &Lines) -> usize {
     said(lines).count()
-}
-
-/// `9,996`
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -123,6 +109,5 @@ mod tests {
     #[test]
     fn an_empty_line_is_none() {
         assert_eq!(texts(vec![Reply::text("a\n\n\n\n\n\nb")]), ["a\n\n\n\n\n\nb"]);
-        assert_eq!(thousands(1_234_567), "1,234,567");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bus::{Consumer, Delivery, Error};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use protocol::{IrcText, Reply};
+use protocol::{IrcText, Reply, more_lines};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -351,9 +351,9 @@ fn cut(mut lines: VecDeque<Line>, allowed: u32, reply: &Reply, identity: usize) 
     if lines.len() > allowed {
         let left_out = lines.len() - (allowed - 1);
         lines.truncate(allowed - 1);
-        let note = format!("… {left_out} more lines");
+        let note = more_lines(left_out);
         let room = Line::room(reply.kind, &reply.channel, identity);
-        lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, note)));
+        lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, &note)));
     }
     lines
 }
@@ -367,7 +367,7 @@ fn lines(reply: &Reply, identity: usize) -> (VecDeque<Line>, String) {
         for text in IrcText::lines(content) {
             let text = without_ctcp(&text);
             first.get_or_insert_with(|| text.to_string());
-            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, piece)));
+            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, &piece)));
         }
     }
     (lines, first.unwrap_or_default())

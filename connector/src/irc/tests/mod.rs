@@ -1,10 +1,17 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod capabilities;
+mod certificates;
+mod channels;
 mod choice;
+mod dial;
 mod faults;
 mod hearing;
+mod login;
 mod proof;
+mod reconnecting;
 mod registration;
 mod speaking;
+mod tls;
 mod voice;
 mod world;
