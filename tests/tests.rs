@@ -11,6 +11,7 @@ mod faults;
 mod groups;
 mod late;
 mod login;
+mod networks;
 mod ordered;
 mod queues;
 mod service;
