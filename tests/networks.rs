@@ -158,3 +158,23 @@ fn says_long_lines(alice: &IrcUser) {
         assert_eq!(said, text);
     }
 }
+
+#[test]
+fn a_connector_can_have_some_of_the_networks_and_another_one_the_rest() {
+    let (one, two) = (Ngircd::start(), Ngircd::start());
+    let world = World::new(Kind::Spread, one.port(), &[]);
+    let second = format!(
+        "[networks.second]\nurl = \"irc://127.0.0.1:{}\"\nnick = \"pubbot\"\nchannels = [\"#room\"]",
+        two.port()
+    );
+    world.configure("channels = [\"#room\"]", &second);
+    let wrong = world.run(&["connector", "--network", "secnd"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("did you mean \"second\""), "{}", wrong.stderr);
+    let _worker = world.start(&["worker"]);
+    let first = world.start(&["connector", "--network", "test"]);
+    answers(&in_room(&one, "alice"), "on the first");
+    let _second = world.service(&["connector", "--network", "second"], &[("PUBBOT_DATA_DIR", &world.path("data2"))]);
+    answers(&in_room(&two, "bob"), "on the second");
+    assert!(!first.stderr().contains("network=\"second\""), "{}", first.stderr());
+}

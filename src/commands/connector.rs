@@ -1,5 +1,5 @@
-//! `pubbot connector`: owns the chat connections, over RabbitMQ. All networks in one process, each with its own session
-//! and speaker.
+//! `pubbot connector`: owns the chat connections, over RabbitMQ. All networks in one process, or some of them, each with its
+//! own session and speaker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,38 +10,54 @@ use connector::irc::Network;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Keeping, Options};
+use crate::config::network::check_known;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::roles::{self, Roles};
 use crate::{broker, logs, runtime};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   pubbot connector --broker-url amqp://guest:guest@localhost:5672/%2f
+  pubbot connector --network libera --network oftc
 
-Run one for all networks; workers can come and go while it holds the connections.";
+Run one for all networks, or several for some of them each; workers can come and go while it holds the connections.";
 
 /// Own the chat connections: what is said becomes events on RabbitMQ, replies are said
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Connector {
+    /// Only this network, by its name in the configuration [may be repeated; default: all]
+    #[arg(long = "network", value_name = "NAME")]
+    networks: Vec<String>,
     #[command(flatten)]
     keeping: Keeping,
 }
 
 impl Connector {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &self.keeping.over(options.overrides()))?;
+        let mut config = Config::load(environment, &self.keeping.over(options.overrides()))?;
         let url = broker::rabbitmq_url(&config, "connector")?.clone();
         if config.networks.is_empty() {
             let why = "no network is configured: add [networks.libera] with url = \"ircs://irc.libera.chat\"";
             return Err(Failure::Configuration(why.to_owned()));
         }
+        only(&mut config, &self.networks)?;
         logs::start(options, environment, logs::Default::Role)?;
         runtime::block_on(roles::over_rabbitmq(&config, &url, "connector", |roles, broker, stop| {
             start(roles, &config, broker, Duration::ZERO, stop);
         }))
     }
+}
+
+/// Leaves out all networks but these, if there are any.
+fn only(config: &mut Config, wanted: &[String]) -> Result<(), Failure> {
+    let known: Vec<String> = config.networks.iter().map(|network| network.name.clone()).collect();
+    for name in wanted {
+        check_known(name, &known).map_err(|why| Failure::Usage(format!("--network: {why}")))?;
+    }
+    config.networks.retain(|network| wanted.is_empty() || wanted.contains(&network.name));
+    Ok(())
 }
 
 /// Starts a connector for each network. Once stopped, each goes on for `linger` with what is at hand.
