@@ -20,15 +20,19 @@ mod identity;
 mod isupport;
 mod labels;
 mod line;
+mod lines;
 mod loops;
+mod pace;
 mod proof;
 mod reach;
 mod registration;
+mod round;
 mod session;
 mod speaker;
 mod split;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod voice;
 
 use std::sync::Arc;
@@ -354,7 +358,10 @@ impl Connector {
         let lasted = session.registered_for();
         self.might_speak = session.might_speak();
         hang_up.cancel();
-        let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+        let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+        if why.is_flood() {
+            speaker.halve();
+        }
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();
         }

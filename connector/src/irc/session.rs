@@ -18,6 +18,7 @@ use super::Network;
 use super::capabilities::Negotiation;
 use super::dial::Reader;
 use super::events::{Events, View};
+use super::flood::is_flood;
 use super::framing::Framing;
 use super::handover::Handover;
 use super::labels::{Labelled, Labels};
@@ -74,6 +75,13 @@ pub(super) enum Ended {
     /// The nick and all others like it were refused.
     #[error("every nick was refused, the last one with: {0}")]
     NoNick(String),
+}
+
+impl Ended {
+    /// Whether the server threw us out because we said too much.
+    pub fn is_flood(&self) -> bool {
+        matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
+    }
 }
 
 /// One connection's state.
@@ -382,6 +390,7 @@ impl<'a> Session<'a> {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
                 Ok(())
             }
+            Response::RPL_TRYAGAIN => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
                 self.tell_identity().await

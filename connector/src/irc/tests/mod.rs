@@ -2,9 +2,11 @@
 
 mod choice;
 mod faults;
+mod flood;
 mod hearing;
 mod proof;
 mod registration;
 mod speaking;
+mod turns;
 mod voice;
 mod world;
