@@ -6,6 +6,7 @@
 
 pub mod address;
 mod environment;
+mod login;
 pub mod network;
 mod report;
 mod section;
@@ -15,10 +16,11 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use bus::{Durability, JournalSettings};
+use bus::{Durability, JournalSettings, System};
 use connector::Secret;
-use connector::irc::Network;
+use connector::irc::{Network, Sts};
 use protocol::Target;
 
 pub use self::address::IrcUrl;
@@ -90,6 +92,11 @@ impl Config {
                 Some(JournalSettings::new(self.data_dir.join("journal").join(network), self.durability))
             }
         }
+    }
+
+    /// Where it is written down which hosts want TLS only.
+    pub fn sts(&self) -> Sts {
+        Sts::open(self.data_dir.join("sts.json"), Arc::new(System))
     }
 
     /// Reads file, environment and options.

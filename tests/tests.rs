@@ -10,6 +10,7 @@ mod echo;
 mod faults;
 mod groups;
 mod late;
+mod login;
 mod ordered;
 mod queues;
 mod service;

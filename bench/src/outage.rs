@@ -149,7 +149,7 @@ fn takeovers(name: &str, cast: &Cast, rounds: usize, away: impl Fn(&Cast, usize)
     let load = cast.counting.begin("!echo", None, RATE);
     for round in 0..rounds {
         sleep(STAND_BY);
-        let speaker = cast.speaker().context("nobody is on IRC")?;
+        let speaker = cast.only_speaker(TAKEN_OVER_WITHIN)?;
         let connection = cast.counting.last_speaker();
         let start = Instant::now();
         away(cast, speaker);

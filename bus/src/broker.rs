@@ -7,6 +7,8 @@ use bytes::Bytes;
 use protocol::Pattern;
 use thiserror::Error;
 
+#[cfg(doc)]
+use crate::STREAM_MESSAGES;
 use crate::{Confirm, Consumer, Lock, Message, Queue, Topology};
 
 /// A broker: takes messages for topics and queues, hands them to consumers, keeps what is not acknowledged.
@@ -59,7 +61,8 @@ pub trait Broker: Send + Sync {
     /// When the broker can't be reached in time.
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error>;
 
-    /// The bodies of everything that a stream ([`Topology::said`]) holds, the oldest first. Declares it, if need be.
+    /// The bodies of the last [`STREAM_MESSAGES`] that a stream ([`Topology::said`]) holds, the oldest first. Declares it, if
+    /// need be.
     ///
     /// # Errors
     /// When the broker can't be reached in time, or refuses the stream.

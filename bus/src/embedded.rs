@@ -23,7 +23,8 @@ use self::queue::Attached;
 use self::state::State;
 use self::tail::Tail;
 use crate::{
-    Address, Broker, Confirm, Consumer, Delivery, Durability, Error, Lease, Lock, Message, Queue, Topology, consumer,
+    Address, Broker, Confirm, Consumer, Delivery, Durability, Error, Lease, Lock, Message, Queue, STREAM_MESSAGES,
+    Topology, consumer,
 };
 
 /// How long the disk may take for what was published last, when the broker is closed.
@@ -171,7 +172,9 @@ impl Broker for Embedded {
         self.shared.change(|state, loose| {
             let id = state.declare(&stream, &self.shared)?;
             state.shed(id, now, loose);
-            Ok(state.queues.get(&id).map_or(Vec::new(), |held| held.ready.iter().map(|it| it.body.clone()).collect()))
+            let Some(held) = state.queues.get(&id) else { return Ok(Vec::new()) };
+            let older = held.ready.len().saturating_sub(STREAM_MESSAGES);
+            Ok(held.ready.iter().skip(older).map(|stored| stored.body.clone()).collect())
         })
     }
 

@@ -28,4 +28,4 @@ pub use message::{Address, Confirm, Message, Properties};
 pub use partition::{PARTITION_HEADER, PARTITIONS, partition};
 pub use rabbitmq::RabbitMq;
 pub use system::System;
-pub use topology::{Argument, DEFAULT_PREFIX, Delay, Queue, Topology};
+pub use topology::{Argument, DEFAULT_PREFIX, Delay, Queue, STREAM_MESSAGES, Topology};

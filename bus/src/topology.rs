@@ -28,8 +28,11 @@ const UNUSED_FOR: i64 = 30 * 24 * 60 * 60 * 1000;
 const DELIVERY_LIMIT: i64 = 100_000;
 /// What waits to be tried again, with each delay: 64 MiB.
 const RETRY_QUEUE_BYTES: i64 = 64 * 1024 * 1024;
-/// How much a network's stream of what was said keeps, at most: 8 MiB, some 65,536 replies. It is read whole by whoever
-/// takes over, which must not take long.
+/// So many messages of a stream are read, the last ones: 10,000. RabbitMQ hands out what was written one by one at some 6,000 a
+/// second, and whoever takes over waits for that. What may come again was published within the last minutes, or is not yet
+/// acknowledged, which no more than some hundred are.
+pub const STREAM_MESSAGES: usize = 10_000;
+/// How much a network's stream of what was said keeps, at most: 8 MiB, some 40,000 records.
 const SAID_BYTES: i64 = 8 * 1024 * 1024;
 /// A stream forgets whole segments: of 1 MiB, so that it comes close to its limit.
 const SAID_SEGMENT_BYTES: i64 = 1024 * 1024;

@@ -37,6 +37,7 @@ mod conformance {
         whoever_stops_waiting_for_a_lock_leaves_it_free,
         the_depth_of_a_queue_is_what_waits_in_it,
         a_stream_is_read_from_its_beginning_to_its_end_by_anybody,
+        of_a_long_stream_the_last_messages_are_read,
     }
 
     macro_rules! on_every_broker {

@@ -188,6 +188,46 @@ pub struct Topic {
     pub topic: String,
 }
 
+/// Body of `chat.<proto>.<channel>.mode`: the channel's modes were changed, or somebody's rank in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Mode {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Who changed them: a nick, or a server's name.
+    pub user: String,
+    /// What was changed, in order.
+    pub modes: Vec<ModeChange>,
+}
+
+/// A mode that was set or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModeChange {
+    /// It was set; otherwise removed.
+    pub set: bool,
+    /// Its letter, whose meaning is the network's: `o` makes an operator.
+    pub mode: char,
+    /// Whom or what it is about, as the nick of `o` or the mask of `b`; null where it has none.
+    #[serde(default)]
+    pub parameter: Option<String>,
+}
+
+/// Body of `chat.<proto>.<channel>.account`: somebody in the channel logged in to a services account, or out of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Account {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head,
+    /// Their nick.
+    pub user: String,
+    /// The account; null when they logged out.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The key of the identity (network and account); null without an account.
+    #[serde(default)]
+    pub source_id: Option<Uuid>,
+}
+
 /// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {

@@ -29,6 +29,10 @@ pub enum ChatKind {
     Nick,
     /// The topic was changed.
     Topic,
+    /// The channel's modes, or somebody's rank, were changed.
+    Mode,
+    /// Somebody logged in to a services account, or out.
+    Account,
     /// The bot was invited.
     Invite,
     /// Who is here: a snapshot after each join of the bot.
@@ -37,7 +41,7 @@ pub enum ChatKind {
 
 impl ChatKind {
     /// Every kind, in the order of their documentation.
-    pub const ALL: [ChatKind; 9] = [
+    pub const ALL: [ChatKind; 11] = [
         ChatKind::Chat,
         ChatKind::Action,
         ChatKind::Notice,
@@ -45,6 +49,8 @@ impl ChatKind {
         ChatKind::Leave,
         ChatKind::Nick,
         ChatKind::Topic,
+        ChatKind::Mode,
+        ChatKind::Account,
         ChatKind::Invite,
         ChatKind::Names,
     ];
@@ -59,6 +65,8 @@ impl ChatKind {
             ChatKind::Leave => "leave",
             ChatKind::Nick => "nick",
             ChatKind::Topic => "topic",
+            ChatKind::Mode => "mode",
+            ChatKind::Account => "account",
             ChatKind::Invite => "invite",
             ChatKind::Names => "names",
         }

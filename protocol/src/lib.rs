@@ -16,8 +16,8 @@ mod timestamp;
 
 pub use ambient::Ambient;
 pub use event::{
-    Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, MusicTrack, Names, Nick,
-    Say, Topic,
+    Account, Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, Mode, ModeChange,
+    MusicTrack, Names, Nick, Say, Topic,
 };
 pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
 pub use irc_text::IrcText;

@@ -3,7 +3,7 @@
 use schemars::{Schema, schema_for};
 
 use crate::reply::ReplyOnTheWire;
-use crate::{Chat, Connection, Gap, Invite, Join, Leave, MusicTrack, Names, Nick, Say, Topic};
+use crate::{Account, Chat, Connection, Gap, Invite, Join, Leave, Mode, MusicTrack, Names, Nick, Say, Topic};
 
 /// The schema of each shape by the name of its file in `protocol/schema/`.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -13,6 +13,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("leave", schema_for!(Leave)),
         ("nick", schema_for!(Nick)),
         ("topic", schema_for!(Topic)),
+        ("mode", schema_for!(Mode)),
+        ("account", schema_for!(Account)),
         ("invite", schema_for!(Invite)),
         ("names", schema_for!(Names)),
         ("connection", schema_for!(Connection)),

@@ -21,6 +21,11 @@ impl Timestamp {
         self.0.timestamp_millis()
     }
 
+    /// From RFC 3339, with any offset; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|moment| Timestamp(moment.with_timezone(&Utc)))
+    }
+
     /// This moment moved by `by`; stays as it is where that would leave chrono's range.
     #[must_use]
     pub fn plus(self, by: std::time::Duration) -> Self {

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use protocol::{Chat, Connection, Event, Gap, Invite, Join, Leave, MusicTrack, Names, Nick, RoutingKey, Say, Topic};
+use protocol::{
+    Account, Chat, Connection, Event, Gap, Invite, Join, Leave, Mode, MusicTrack, Names, Nick, RoutingKey, Say, Topic,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +43,8 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     }
     stays_the_same::<Nick>("nick");
     stays_the_same::<Topic>("topic");
+    stays_the_same::<Mode>("mode");
+    stays_the_same::<Account>("account");
     stays_the_same::<Invite>("invite");
     stays_the_same::<Names>("names");
     stays_the_same::<Connection>("connection-up");

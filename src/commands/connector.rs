@@ -46,12 +46,14 @@ impl Connector {
 
 /// Starts a connector for each network. Once stopped, each goes on for `linger` with what is at hand.
 pub fn start(roles: &mut Roles, config: &Config, broker: &Arc<dyn Broker>, linger: Duration, stop: &CancellationToken) {
-    for network in &config.networks {
+    let sts = config.sts();
+    for (place, network) in config.networks.iter().enumerate() {
         roles.start(connector::irc::run(
-            Network { linger, ..network.clone() },
+            Network { linger, place, ..network.clone() },
             broker.clone(),
             Arc::new(System),
             config.journal(&network.name),
+            sts.clone(),
             stop.clone(),
         ));
     }

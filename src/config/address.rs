@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use connector::Secret;
-use connector::irc::{Answers, Channel};
+use connector::irc::{Answers, Channel, Server};
 use protocol::check_destination;
 
 /// The usual port with TLS (RFC 7194).
@@ -148,6 +148,11 @@ fn percent_decoded(text: &str) -> Result<String, String> {
 }
 
 impl Address {
+    /// The server there.
+    pub fn server(&self) -> Server {
+        Server { host: self.host.clone(), port: self.port, tls: self.tls }
+    }
+
     /// A name for the network: `irc.libera.chat` is `libera`; `irc` where the host says nothing.
     pub fn network_name(&self) -> String {
         let is_number = self.host.parse::<std::net::IpAddr>().is_ok();

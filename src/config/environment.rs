@@ -28,7 +28,16 @@ const TESTS: &str = "PUBBOT_TEST_";
 const NETWORKS: &str = "PUBBOT_NETWORKS_";
 const ROUTES: &str = "PUBBOT_ROUTES_";
 /// Keys of which a network can have one only.
-const EITHER: [[&str; 2]; 2] = [["password", "password_file"], ["password_file", "password"]];
+const EITHER: [[&str; 2]; 8] = [
+    ["password", "password_file"],
+    ["password_file", "password"],
+    ["account_password", "account_password_file"],
+    ["account_password_file", "account_password"],
+    ["nickserv_password", "nickserv_password_file"],
+    ["nickserv_password_file", "nickserv_password"],
+    ["ca_file", "fingerprint"],
+    ["fingerprint", "ca_file"],
+];
 
 /// The variables that are meant for us.
 #[derive(Clone, Debug, Default)]

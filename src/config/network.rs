@@ -4,24 +4,41 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use connector::irc::{ANSWERS_WINDOW, Answers, Channel, Flood, Network, UNPROVED};
+use connector::irc::{
+    ANSWERS_WINDOW, Answers, Channel, ClientCertificate, FileError, Fingerprint, Flood, Invites, Login, Network,
+    Server, Tls, Trust, UNPROVED,
+};
 use connector::{Expiry, Secret};
 use protocol::{check_destination, check_network};
 
 use super::address::{Address, IrcUrl, checked_key, is_channel};
+use super::login::{checked_modes, login};
 use super::section::{Found, Section};
 use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 25] = [
     "url",
+    "ca_file",
+    "fingerprint",
+    "client_cert_file",
+    "client_key_file",
     "nick",
     "user",
     "realname",
     "password",
     "password_file",
+    "account",
+    "account_password",
+    "account_password_file",
+    "sasl",
+    "sasl_mechanisms",
+    "nickserv_password",
+    "nickserv_password_file",
+    "modes",
     "channels",
+    "invites",
     "flood",
     "unproved",
     "answers_expire",
@@ -35,6 +52,10 @@ pub const CONSOLE: &str = "console";
 const NICK: &str = "pubbot";
 const USER: &str = "pubbot";
 const REALNAME: &str = "pubbot, a chat bot";
+/// More servers than this are none that anybody has chosen: 16.
+const MAX_SERVERS: usize = 16;
+/// So many certificates can be pinned, as many as there can be servers, and each one's next.
+const MAX_PINNED: usize = 2 * MAX_SERVERS;
 /// More lines at once than this are no budget: 1,000.
 const MAX_BURST: i64 = 1000;
 
@@ -64,54 +85,126 @@ fn network_name(name: &str) -> Result<(), String> {
 }
 
 fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
-    let url = section.take("url");
-    let address = address(&mut section, key, url);
-    let mut network = Network {
+    let servers = servers(&mut section, key);
+    let tls = tls(&mut section);
+    let login = login(&mut section, tls.certificate.is_some());
+    let network = Network {
+        tls,
         nick: section.parsed("nick", checked_nick).unwrap_or_else(|| NICK.to_owned()),
         user: section.parsed("user", checked_user).unwrap_or_else(|| USER.to_owned()),
         realname: section.parsed("realname", checked_line).unwrap_or_else(|| REALNAME.to_owned()),
         password: secret(&mut section, "password", "password_file", |text| checked_line(text).map(Secret::new)),
+        login,
+        modes: section.parsed("modes", checked_modes),
         channels: channels(&mut section),
+        invites: section.parsed("invites", invites).unwrap_or_default(),
         flood: flood(&mut section),
         unproved: unproved(&mut section),
         expiry: expiry(&mut section),
         answers_window: answers_window(&mut section),
-        ..at(name, &Address { host: String::new(), port: 0, tls: true })
+        ..at(name, Vec::new())
     };
     section.finish();
-    let address = address?;
-    (network.host, network.port, network.tls) = (address.host, address.port, address.tls);
-    Some(network)
+    Some(Network { servers: servers?, ..network })
 }
 
-/// A network of which nothing is known but its address.
-fn at(name: &str, address: &Address) -> Network {
+/// A network of which nothing is known but its servers.
+fn at(name: &str, servers: Vec<Server>) -> Network {
     Network {
         name: name.to_owned(),
-        host: address.host.clone(),
-        port: address.port,
-        tls: address.tls,
+        servers,
+        tls: Tls::default(),
         nick: NICK.to_owned(),
         user: USER.to_owned(),
         realname: REALNAME.to_owned(),
         password: None,
+        login: Login::default(),
+        modes: None,
         channels: Vec::new(),
+        invites: Invites::default(),
         flood: Flood::default(),
         unproved: UNPROVED,
         expiry: Expiry::default(),
         answers_window: ANSWERS_WINDOW,
         linger: Duration::ZERO,
+        place: 0,
     }
 }
 
-fn address(section: &mut Section<'_>, key: &Origin, url: Option<Node>) -> Option<Address> {
+/// The servers, one at least: `url` is one, or a list.
+fn servers(section: &mut Section<'_>, key: &Origin) -> Option<Vec<Server>> {
     let what = section.path("url");
-    let Some(node) = url else {
+    if !section.has("url") {
         section.complain(key, format!("{what} is missing: for example \"ircs://irc.libera.chat\""));
+    }
+    let urls = section.texts("url", MAX_SERVERS)?;
+    let servers: Vec<Option<Server>> = urls.into_iter().map(|url| server(section, &what, &url)).collect();
+    servers.into_iter().collect()
+}
+
+fn server(section: &mut Section<'_>, what: &str, Found { value, origin }: &Found<String>) -> Option<Server> {
+    let address = value.parse::<Address>().map_err(|why| section.complain(origin, format!("{what}: {why}")));
+    address.ok().map(|address| address.server())
+}
+
+/// How the servers prove who they are, and how we do.
+fn tls(section: &mut Section<'_>) -> Tls {
+    Tls { trust: trust(section).unwrap_or_default(), certificate: client_certificate(section) }
+}
+
+fn trust(section: &mut Section<'_>) -> Option<Trust> {
+    let (file, pinned) = (section.text("ca_file"), section.texts("fingerprint", MAX_PINNED));
+    match (file, pinned) {
+        (Some(_), Some(pinned)) => {
+            let message = format!("{} and ca_file: only one of them can be", section.path("fingerprint"));
+            section.complain(&pinned.first()?.origin, message);
+            None
+        }
+        (Some(Found { value, origin }), None) => {
+            let trust = Trust::File(value.into());
+            let checked = if section.reading().secrets { trust.check() } else { Ok(()) };
+            checked.map_err(|why| complain_of_file(section, "ca_file", &origin, &why)).ok()?;
+            Some(trust)
+        }
+        (None, Some(pinned)) => {
+            let what = section.path("fingerprint");
+            let pinned: Vec<Option<Fingerprint>> =
+                pinned.into_iter().map(|text| fingerprint(section, &what, &text)).collect();
+            pinned.into_iter().collect::<Option<Vec<_>>>().map(Trust::Pinned)
+        }
+        (None, None) => None,
+    }
+}
+
+fn fingerprint(section: &mut Section<'_>, what: &str, Found { value, origin }: &Found<String>) -> Option<Fingerprint> {
+    value.parse().map_err(|why| section.complain(origin, format!("{what}: {why}"))).ok()
+}
+
+fn client_certificate(section: &mut Section<'_>) -> Option<ClientCertificate> {
+    let (file, key_file) = (section.text("client_cert_file"), section.text("client_key_file"));
+    let Some(file) = file else {
+        let message = format!("{} is for a certificate: name it as client_cert_file", section.path("client_key_file"));
+        section.complain(&key_file?.origin, message);
         return None;
     };
-    let Found { value, origin } = section.as_text(&what, node)?;
-    value.parse().map_err(|why| section.complain(&origin, format!("{what}: {why}"))).ok()
+    let key = key_file.as_ref().unwrap_or(&file);
+    let certificate = ClientCertificate { file: file.value.clone().into(), key_file: key.value.clone().into() };
+    if section.reading().secrets
+        && let Err(why) = certificate.check()
+    {
+        let (name, origin) = match key_file {
+            Some(key) if why.path == certificate.key_file => ("client_key_file", key.origin),
+            _ => ("client_cert_file", file.origin),
+        };
+        complain_of_file(section, name, &origin, &why);
+        return None;
+    }
+    Some(certificate)
+}
+
+fn complain_of_file(section: &mut Section<'_>, key: &str, origin: &Origin, why: &FileError) {
+    let message = format!("{}: {why}", section.path(key));
+    section.complain(origin, message);
 }
 
 /// A nick that a server could take; it has the last word.
@@ -135,7 +228,7 @@ fn checked_user(user: &str) -> Result<String, String> {
     Ok(user.to_owned())
 }
 
-fn checked_line(text: &str) -> Result<String, String> {
+pub(super) fn checked_line(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(char::is_control) {
         return Err("it may not be empty or hold a line end or another control character".to_owned());
     }
@@ -143,7 +236,7 @@ fn checked_line(text: &str) -> Result<String, String> {
 }
 
 /// A secret that stands here or in a file.
-fn secret(
+pub(super) fn secret(
     section: &mut Section<'_>,
     here: &'static str,
     in_file: &'static str,
@@ -209,6 +302,14 @@ fn answers(word: &str) -> Result<Answers, String> {
         "all" => Ok(Answers::All),
         "best" => Ok(Answers::Best),
         word => Err(format!("{word:?} is not known; expected \"all\" or \"best\"")),
+    }
+}
+
+fn invites(word: &str) -> Result<Invites, String> {
+    match word {
+        "configured" => Ok(Invites::Configured),
+        "anywhere" => Ok(Invites::Anywhere),
+        word => Err(format!("{word:?} is not known; expected \"configured\" or \"anywhere\"")),
     }
 }
 
@@ -313,11 +414,10 @@ fn complain_of<T>(
 /// Adds the networks of the command line: channels to a network that is there already, else a network of its own.
 pub fn add(networks: &mut Vec<Network>, urls: &[IrcUrl]) {
     for IrcUrl { address, channels } in urls {
-        let same = |network: &Network| {
-            (&network.host, network.port, network.tls) == (&address.host, address.port, address.tls)
-        };
+        let server = address.server();
+        let same = |network: &Network| network.servers.contains(&server);
         let index = networks.iter().position(same).unwrap_or_else(|| {
-            networks.push(at(&free_name(networks, &address.network_name()), address));
+            networks.push(at(&free_name(networks, &address.network_name()), vec![server.clone()]));
             networks.len() - 1
         });
         for channel in channels {

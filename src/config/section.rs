@@ -53,6 +53,16 @@ impl<'a> Section<'a> {
         self.table.remove(key).map(|entry| entry.node)
     }
 
+    /// Whether a key is there, and was not taken yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Where a key stands that is there, and was not taken yet.
+    pub fn origin(&self, key: &str) -> Option<Origin> {
+        self.table.get(key).map(|entry| entry.key.clone())
+    }
+
     /// Takes a text.
     pub fn text(&mut self, key: &'static str) -> Option<Found<String>> {
         let node = self.take(key)?;
@@ -90,6 +100,23 @@ impl<'a> Section<'a> {
         let node = self.take(key)?;
         let what = self.path(key);
         self.as_list(&what, node)
+    }
+
+    /// Takes a text, or a list of 1 to `most` texts.
+    pub fn texts(&mut self, key: &'static str, most: usize) -> Option<Vec<Found<String>>> {
+        let node = self.take(key)?;
+        let (what, origin) = (self.path(key), node.origin.clone());
+        let list = match (&node.value, &origin) {
+            (Value::Text(_), Origin::File(_)) => vec![node],
+            (Value::Text(_) | Value::List(_), _) => self.as_list(&what, node)?.value,
+            (other, _) => return self.wrong(&what, &origin, "text in quotes, or a list of texts", other),
+        };
+        if !(1..=most).contains(&list.len()) {
+            self.complain(&origin, format!("{what}: expected 1 to {most}, found {}", list.len()));
+            return None;
+        }
+        let texts: Vec<Option<Found<String>>> = list.into_iter().map(|node| self.as_text(&what, node)).collect();
+        texts.into_iter().collect()
     }
 
     /// Takes a table and goes on to read it; an empty one if it is not there.

@@ -2,7 +2,7 @@
 //! secret.
 
 use super::*;
-use connector::irc::Flood;
+use connector::irc::{ClientCertificate, Fingerprint, Flood, Mechanism, Sasl, Server, Tls, Trust};
 
 /// Reads a file of this text, with these variables.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -49,7 +49,9 @@ fn the_example_is_right_and_names_every_key() {
     let example = include_str!("../../pubbot.example.toml");
     let config = load(example, &[]).unwrap();
     let [home, libera] = config.networks.as_slice() else { panic!("{:?}", config.networks) };
-    assert_eq!((libera.port, libera.tls, home.port, home.tls), (6697, true, 6667, false));
+    assert_eq!(libera.servers, [Server::encrypted("irc.libera.chat", 6697)]);
+    assert_eq!(home.servers, [Server::plain("localhost", 6667)]);
+    assert_eq!(libera.tls, Tls::default());
     assert_eq!(libera.flood, Flood::default());
     assert_eq!(libera.channels[1].key, Some(Secret::new("sesame")));
     assert_eq!(config.routes["news"].len(), 3);
@@ -185,7 +187,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
     assert_eq!(config.durability, Durability::Power);
     let [mine, other] = config.networks.as_slice() else { panic!("{:?}", config.networks) };
     assert_eq!((mine.name.as_str(), mine.nick.as_str(), mine.channels.len()), ("my-net", "variable", 2));
-    assert_eq!((other.name.as_str(), other.port), ("other", 6697));
+    assert_eq!((other.name.as_str(), other.servers[0].port), ("other", 6697));
     assert_eq!(other.channels[0].key, Some(Secret::new("s")));
     assert_eq!((mine.flood, other.flood), (Flood::Learned, Flood::Budget { burst: 9, per_second: 2.0 }));
     assert_eq!(config.routes["news"].len(), 2);
@@ -243,6 +245,7 @@ fn a_password_here_and_in_a_file_is_one_too_many_unless_the_environment_decides(
 #[test]
 fn no_secret_is_ever_shown() {
     let text = "[broker]\nurl='amqp://me:hunter2@h'\n[networks.a]\nurl='irc://h'\npassword='hunter2'\n\
+                account='bot'\naccount_password='hunter2'\nnickserv_password='hunter2'\n\
                 channels=[{name='#c',key='hunter2'}]";
     let config = load(text, &[]).unwrap();
     assert!(!format!("{config:?}{config:#?}").contains("hunter2"));
@@ -278,6 +281,65 @@ fn networks_of_the_command_line_join_those_of_the_file() {
     assert!(config.networks.iter().all(|network| network.nick == "robot"));
 }
 
+/// The network of a file with these lines.
+fn network_with(lines: &str) -> Result<connector::irc::Network, String> {
+    load(&format!("[networks.n]\nurl = 'irc://h'\n{lines}"), &[]).map(|mut config| config.networks.remove(0))
+}
+
+#[test]
+fn an_account_is_logged_in_to_by_sasl_unless_the_configuration_says_otherwise() {
+    let login = |lines: &str| network_with(lines).unwrap().login;
+    let none = login("");
+    assert_eq!((none.sasl, none.account, none.password), (Sasl::Off, None, None));
+    let account = "account = 'bot'\naccount_password = 'x y'";
+    let required = login(account);
+    assert_eq!((required.sasl, required.account.as_deref()), (Sasl::Required, Some("bot")));
+    assert_eq!((required.password, required.mechanisms.len()), (Some(Secret::new("x y")), 3));
+    assert!(!required.has_client_certificate);
+    for (word, sasl) in [("required", Sasl::Required), ("preferred", Sasl::Preferred), ("off", Sasl::Off)] {
+        assert_eq!(login(&format!("{account}\nsasl = '{word}'")).sasl, sasl);
+    }
+    let scram = login(&format!("{account}\nsasl_mechanisms = ['SCRAM-SHA-256']"));
+    assert_eq!(scram.mechanisms, [Mechanism::ScramSha256]);
+    let nickserv = login("account = 'bot'\nnickserv_password = 'x'");
+    assert_eq!((nickserv.sasl, nickserv.nickserv_password), (Sasl::Off, Some(Secret::new("x"))));
+    let variables = [
+        ("PUBBOT_NETWORKS_N_ACCOUNT", "bot"),
+        ("PUBBOT_NETWORKS_N_ACCOUNT_PASSWORD", "x"),
+        ("PUBBOT_NETWORKS_N_SASL_MECHANISMS", "PLAIN,EXTERNAL"),
+    ];
+    let file = "[networks.n]\nurl = 'irc://h'\naccount_password_file = '/nowhere'";
+    let login = load(file, &variables).unwrap().networks.remove(0).login;
+    assert_eq!((login.sasl, login.mechanisms.len()), (Sasl::Required, 2));
+}
+
+#[test]
+fn a_login_that_can_not_work_is_told() {
+    let network = |lines: &str| format!("[networks.n]\nurl = 'irc://h'\n{lines}");
+    for (lines, place, told) in [
+        ("account = 'bot'", "3:1", "networks.n.account_password is missing"),
+        ("account_password = 'hunter2'", "3:1", "networks.n.account is missing"),
+        ("account_password_file = '/nowhere'", "3:1", "networks.n.account is missing"),
+        ("account = 'a b'\nnickserv_password = 'x'", "3:11", "networks.n.account: it is one word"),
+        ("nickserv_password = 'hunter 2'", "3:21", "networks.n.nickserv_password: it is one word"),
+        ("sasl = 'required'", "3:1", "networks.n.sasl: there is nothing to log in with"),
+        ("sasl = 'always'", "3:8", "\"always\" is not known; expected \"required\", \"preferred\" or \"off\""),
+        ("sasl = true", "3:8", "networks.n.sasl: expected text in quotes"),
+        ("sasl_mechanisms = []", "3:19", "expected at least one of \"EXTERNAL\", \"SCRAM-SHA-256\", \"PLAIN\""),
+        ("sasl_mechanisms = ['PLAIN', 'plain']", "3:29", "\"plain\" is not known; expected one of"),
+        ("sasl_mechanisms = [1]", "3:20", "a mechanism's name in quotes, found a number"),
+        ("modes = 'B'", "3:9", "\"B\" are no modes: write \"+i\""),
+        ("modes = '+i x'", "3:9", "are no modes"),
+        ("modes = '+'", "3:9", "are no modes"),
+    ] {
+        complains(&network(lines), place, &[told]);
+        assert!(!load(&network(lines), &[]).unwrap_err().contains("hunter"), "{lines}");
+    }
+    let external = "account = 'bot'\naccount_password = 'x'\nsasl = 'required'\nsasl_mechanisms = ['EXTERNAL']";
+    complains(&network(external), "5:1", &["nothing to log in with"]);
+    assert_eq!(network_with("modes = '+iB-w'").unwrap().modes.as_deref(), Some("+iB-w"));
+}
+
 #[test]
 fn how_long_replies_may_wait_and_how_many_lines_may_be_unproved_is_checked() {
     let network = |lines: &str| load(&format!("[networks.n]\nurl = 'irc://h'\n{lines}"), &[]);
@@ -294,4 +356,95 @@ fn how_long_replies_may_wait_and_how_many_lines_may_be_unproved_is_checked() {
         let report = network(wrong).unwrap_err();
         assert!(report.contains(told), "{report}");
     }
+}
+
+/// The SHA-256 of "abc" (FIPS 180-4).
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn a_network_has_one_server_or_a_list_of_them() {
+    let servers = |url: &str| load(&format!("[networks.a]\nurl = {url}"), &[]).unwrap().networks.remove(0).servers;
+    let (a, b) = (Server::encrypted("a", 6697), Server::plain("2001:db8::1", 7000));
+    assert_eq!(servers("'ircs://a'"), std::slice::from_ref(&a));
+    assert_eq!(servers("['ircs://a', 'irc://[2001:db8::1]:7000']"), [a.clone(), b.clone()]);
+    for written in ["ircs://a, irc://[2001:db8::1]:7000", "['ircs://a', 'irc://[2001:db8::1]:7000']"] {
+        let config = load("[networks.a]\nurl = 'irc://h'", &[("PUBBOT_NETWORKS_A_URL", written)]).unwrap();
+        assert_eq!(config.networks[0].servers, [a.clone(), b.clone()]);
+    }
+    let text = "[networks.a]\nurl = ['ircs://x', 'ircs://h']";
+    let overrides = Overrides { networks: vec!["ircs://h/#c".parse().unwrap()], ..Overrides::default() };
+    let config = load_over(text, &[], overrides).unwrap();
+    assert_eq!((config.networks.len(), config.networks[0].channels.len()), (1, 1));
+
+    complains("[networks.a]\nurl = ['ircs://a', 'h']", "2:20", &["networks.a.url: an IRC address begins with"]);
+    complains("[networks.a]\nurl = ['ircs://a', 5]", "2:20", &["networks.a.url: expected text in quotes"]);
+    complains("[networks.a]\nurl = []", "2:7", &["networks.a.url: expected 1 to 16, found 0"]);
+    complains("[networks.a]\nurl = 5", "2:7", &["expected text in quotes, or a list of texts, found a number"]);
+    complains(&format!("[networks.a]\nurl = [{}]", "'irc://a',".repeat(17)), "2:7", &["expected 1 to 16, found 17"]);
+    complains_of_variable("PUBBOT_NETWORKS_LIBERA_URL", "irc://a,b", &["networks.libera.url", "ircs://"]);
+}
+
+#[test]
+fn a_server_is_pinned_by_one_fingerprint_or_several() {
+    let trust = |lines: &str| {
+        load(&format!("[networks.a]\nurl='ircs://h'\n{lines}"), &[]).map(|config| config.networks[0].tls.trust.clone())
+    };
+    let (abc, empty) = (Fingerprint::of(b"abc"), Fingerprint::of(b""));
+    assert_eq!(trust(""), Ok(Trust::System));
+    assert_eq!(trust(&format!("fingerprint = '{ABC}'")), Ok(Trust::Pinned(vec![abc])));
+    assert_eq!(trust(&format!("fingerprint = ['{ABC}', '{empty}']")), Ok(Trust::Pinned(vec![abc, empty])));
+
+    let place = "[networks.a]\nurl='ircs://h'\nfingerprint = ";
+    complains(&format!("{place}'{}'", &ABC[1..]), "3:15", &["networks.a.fingerprint: expected a SHA-256, 64 hex"]);
+    complains(&format!("{place}'{}'", &ABC[..40]), "3:15", &["found 40, as in a SHA-1"]);
+    complains(&format!("{place}['{ABC}', 'x']"), "3:84", &["networks.a.fingerprint: expected a SHA-256"]);
+    complains(&format!("{place}'{ABC}'\nca_file = '/x'"), "3:15", &["fingerprint and ca_file: only one of them"]);
+    let both = load(&format!("{place}'{ABC}'"), &[("PUBBOT_NETWORKS_A_CA_FILE", "/nowhere/ca.pem")]).unwrap_err();
+    assert!(
+        both.contains("environment variable PUBBOT_NETWORKS_A_CA_FILE") && both.contains("can't be read"),
+        "{both}"
+    );
+}
+
+#[test]
+fn files_of_certificates_are_read_at_the_start_and_told_with_what_is_wrong_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let [one, other] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["pubbot".to_owned()]).unwrap());
+    std::fs::write(path("cert.pem"), one.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), one.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("both.pem"), one.cert.pem() + &one.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("other.pem"), other.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("none.pem"), "hello").unwrap();
+    let text = |lines: &[(&str, &str)]| {
+        let lines: Vec<String> = lines.iter().map(|(key, name)| format!("{key} = {:?}", path(name))).collect();
+        format!("[networks.a]\nurl = 'ircs://h'\n{}", lines.join("\n"))
+    };
+    let tls = |lines: &[(&str, &str)]| load(&text(lines), &[]).unwrap().networks.remove(0).tls;
+
+    assert_eq!(tls(&[("ca_file", "cert.pem")]).trust, Trust::File(path("cert.pem")));
+    let own = |file: &str, key: &str| Some(ClientCertificate { file: path(file), key_file: path(key) });
+    let apart = [("client_cert_file", "cert.pem"), ("client_key_file", "key.pem")];
+    assert_eq!(tls(&apart).certificate, own("cert.pem", "key.pem"));
+    assert_eq!(tls(&[("client_cert_file", "both.pem")]).certificate, own("both.pem", "both.pem"));
+
+    let complains = |lines: &[(&str, &str)], place: &str, expected: &[&str]| complains(&text(lines), place, expected);
+    complains(
+        &[("ca_file", "nowhere.pem")],
+        "3:11",
+        &["networks.a.ca_file: ", "nowhere.pem can't be read: No such file"],
+    );
+    complains(&[("ca_file", "none.pem")], "3:11", &["none.pem holds no certificate in PEM"]);
+    complains(&[("client_cert_file", "cert.pem")], "3:20", &["cert.pem holds no private key in PEM"]);
+    complains(&[("client_key_file", "key.pem")], "3:19", &["name it as client_cert_file"]);
+    let of_another = [("client_cert_file", "cert.pem"), ("client_key_file", "other.pem")];
+    complains(&of_another, "4:19", &["networks.a.client_key_file: ", "other.pem holds a key that is not that of "]);
+    let without = [("client_cert_file", "nowhere.pem"), ("client_key_file", "key.pem")];
+    complains(&without, "3:20", &["networks.a.client_cert_file: ", "can't be read"]);
+
+    // who only says something to the broker needs none of them
+    let needless = Overrides { without_secrets: true, ..Overrides::default() };
+    assert!(
+        load_over(&text(&[("ca_file", "nowhere.pem"), ("client_cert_file", "nowhere.pem")]), &[], needless).is_ok()
+    );
 }

@@ -99,6 +99,19 @@ impl Cast {
         self.connectors.iter().position(on_irc)
     }
 
+    /// The connector that is on IRC, once the one before has left: one that was stopped is there until it has noticed.
+    pub(crate) fn only_speaker(&self, limit: Duration) -> Result<usize> {
+        let on_irc = |role: &&Role| role.to_irc.as_ref().is_some_and(|relay| relay.open() > 0);
+        let start = Instant::now();
+        while self.connectors.iter().filter(on_irc).count() != 1 {
+            if start.elapsed() > limit {
+                return Err(Failure::new(format!("there was no single connector on IRC within {limit:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.speaker().context("nobody is on IRC")
+    }
+
     /// Waits until another connection answers than the one that did last: how long that took.
     pub(crate) fn wait_for_another(&self, speaker: Option<usize>, since: Instant, limit: Duration) -> Result<Duration> {
         while self.counting.last_speaker() == speaker {

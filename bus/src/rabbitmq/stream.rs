@@ -1,6 +1,5 @@
-//! Reads a stream from its beginning to its end. A stream has no end that can be asked for: what it is said to hold is
-//! counted only now and then. So a mark is put at its end, and everything before the mark is read. Marks have no body,
-//! and are left out.
+//! Reads the last messages of a stream. A stream has no end that can be asked for: what it is said to hold is counted only
+//! now and then. So a mark is put at its end, and what is before the mark is read. Marks have no body, and are left out.
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::connection::{ANSWER_WITHIN, close_channel, short};
 use super::declare;
 use super::link::Live;
 use super::properties;
-use crate::{Address, Argument, Error, Message, Properties, Queue};
+use crate::{Address, Argument, Error, Message, Properties, Queue, STREAM_MESSAGES};
 
 /// The header of a mark, which tells it from others.
 const MARK: &str = "mark";
@@ -26,6 +25,8 @@ const OFFSET: &str = "x-stream-offset";
 /// after so long.
 const DOUBTS: u32 = 6;
 const DOUBT_FOR: Duration = Duration::from_millis(500);
+/// How long the broker may take to say where the stream ends; then it is read from its beginning.
+const END_WITHIN: Duration = Duration::from_secs(1);
 /// Messages under way at a time.
 const PREFETCH: u16 = 500;
 /// Messages that are acknowledged together.
@@ -37,7 +38,7 @@ pub(super) fn mark(stream: &Queue, word: &str) -> Message {
     Message { to: Address::Queue(stream.name.clone()), mandatory: true, properties, body: Bytes::new() }
 }
 
-/// Everything that the stream holds before this mark.
+/// The last [`STREAM_MESSAGES`] that the stream holds before this mark, marks counted.
 ///
 /// # Errors
 /// [`Error::Away`] when the connection breaks, [`Error::TimedOut`] when nothing comes for 10 s.
@@ -60,8 +61,12 @@ struct Contents {
 }
 
 async fn read_once(live: &Live, stream: &Queue, mark: &str) -> Result<Contents, Error> {
+    let from = match end(live, stream).await? {
+        Some(end) => AMQPValue::LongLongInt((end - STREAM_MESSAGES as i64).max(0)),
+        None => AMQPValue::LongString("first".into()),
+    };
     let channel = live.connection.channel().await?;
-    let contents = match consume(live, &channel, stream).await {
+    let contents = match consume(live, &channel, stream, from).await {
         Ok(deliveries) => until(live, deliveries, mark).await,
         Err(why) => Err(why),
     };
@@ -69,12 +74,24 @@ async fn read_once(live: &Live, stream: &Queue, mark: &str) -> Result<Contents, 
     contents
 }
 
-async fn consume(live: &Live, channel: &Channel, stream: &Queue) -> Result<Consumer, Error> {
+/// The number of a message close to the end: the first of the last chunk.
+async fn end(live: &Live, stream: &Queue) -> Result<Option<i64>, Error> {
+    let channel = live.connection.channel().await?;
+    let last = match consume(live, &channel, stream, AMQPValue::LongString("last".into())).await {
+        Ok(mut deliveries) => Ok(timeout(END_WITHIN, deliveries.next()).await.ok().flatten()),
+        Err(why) => Err(why),
+    };
+    close_channel(&channel).await;
+    let last = last?.transpose().map_err(|why| live.connection.away(&why))?;
+    Ok(last.and_then(|last| properties::ours(&last.properties).number(OFFSET)))
+}
+
+async fn consume(live: &Live, channel: &Channel, stream: &Queue, from: AMQPValue) -> Result<Consumer, Error> {
     let connection = &live.connection;
     let qos = channel.basic_qos(PREFETCH, BasicQosOptions { global: false });
     connection.answer("limit the prefetch", qos).await?;
     let mut arguments = FieldTable::default();
-    arguments.insert(OFFSET.into(), AMQPValue::LongString("first".into()));
+    arguments.insert(OFFSET.into(), from);
     let name = short(&stream.name)?;
     let consume = channel.basic_consume(name, ShortString::default(), BasicConsumeOptions::default(), arguments);
     declare::answer(connection, &stream.name, "begin to deliver", consume).await

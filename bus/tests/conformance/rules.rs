@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bus::{Address, Argument, Broker, Delay, Error, Lock, Message, Properties};
+use bus::{Address, Argument, Broker, Delay, Error, Lock, Message, Properties, STREAM_MESSAGES};
 use bytes::Bytes;
 use protocol::{ChatKind, RoutingKey};
 use tokio::time::{Instant, timeout};
@@ -419,6 +419,24 @@ pub async fn a_stream_is_read_from_its_beginning_to_its_end_by_anybody(broker: &
         let (one, other) = tokio::join!(broker.read_stream(stream.clone()), broker.read_stream(stream.clone()));
         assert!(one.unwrap() == expected && other.unwrap() == expected);
     }
+}
+
+pub async fn of_a_long_stream_the_last_messages_are_read(broker: &dyn Broker) {
+    let stream = broker.topology().said("irc", "n");
+    broker.declare(stream.clone()).await.unwrap();
+    let count = STREAM_MESSAGES + STREAM_MESSAGES / 2;
+    let mut confirms = Vec::new();
+    for n in 0..count {
+        confirms.push(broker.publish(to(&stream.name, n)).await);
+    }
+    for confirm in confirms {
+        confirm.await.unwrap();
+    }
+    let read = broker.read_stream(stream.clone()).await.unwrap();
+    // counted from the last chunk that was written, which is one of some hundred at most
+    let about = STREAM_MESSAGES - 100..count - 1_000;
+    assert!(about.contains(&read.len()), "{}", read.len());
+    assert!(read.iter().zip(count - read.len()..).all(|(body, n)| *body == to(&stream.name, n).body));
 }
 
 pub async fn a_delivery_tells_its_queue_and_the_key_that_its_header_has(broker: &dyn Broker) {

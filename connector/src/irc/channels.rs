@@ -101,6 +101,13 @@ impl Channels {
         left
     }
 
+    /// The channels that somebody is in with us.
+    pub fn of(&self, nick: &str) -> Vec<String> {
+        let folded = self.casemapping.fold(nick);
+        let shared = self.by_name.values().filter(|channel| channel.members.contains_key(&folded));
+        shared.map(|channel| channel.name.clone()).collect()
+    }
+
     /// Somebody has another nick: in these channels.
     pub fn rename(&mut self, from: &str, to: &str) -> Vec<String> {
         let (folded_from, folded_to) = (self.casemapping.fold(from), self.casemapping.fold(to));

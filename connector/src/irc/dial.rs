@@ -1,27 +1,26 @@
-//! Connects to a server: name, TCP, TLS. With TLS, not a byte of ours is sent before the server has proved by a
-//! certificate of the system's roots that it is who it should be.
+//! Connects to one of a network's servers: name, address, TCP, TLS. The servers are tried in turn, and of each one its
+//! addresses; after a lost connection the next server comes first.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-use super::Network;
+use super::pem::FileError;
+use super::resolve::addresses;
+use super::tls::{Encrypted, Tls};
+use super::trust::{Certificate, Distrust};
+use super::{Network, Server, Sts};
 
-/// How long it may take in all, from the name to the end of the TLS handshake.
+/// How long it may take with one server, from the name to the end of the TLS handshake: 30 s.
 const DIAL_WITHIN: Duration = Duration::from_secs(30);
-/// How long one of several addresses may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long one of several addresses may take to accept the connection: 5 s, in which the system tries three times.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The reading half of a connection.
 pub(super) type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -32,8 +31,12 @@ pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub(super) struct Socket {
     pub reader: Reader,
     pub writer: Writer,
+    /// The server, as it was dialed: through TLS, if its host has asked for that, on whatever port.
+    pub server: Server,
     /// The server's address, where it has one.
     pub address: Option<SocketAddr>,
+    /// The certificate by which it was trusted.
+    pub certificate: Option<Certificate>,
 }
 
 /// Connects; a test has its own way.
@@ -41,7 +44,7 @@ pub(super) trait Dial: Send + Sync {
     fn dial(&self) -> impl Future<Output = Result<Socket, DialError>> + Send;
 }
 
-/// Why there is no connection.
+/// Why there is no connection, and what to do about it where something can be done.
 #[derive(Debug, Error)]
 pub enum DialError {
     /// The host's name leads nowhere.
@@ -52,217 +55,159 @@ pub enum DialError {
         /// What the resolver said.
         why: io::Error,
     },
-    /// Nobody answers there.
-    #[error("no connection to {host} port {port}: {why}")]
+    /// Nobody answers there, or whoever does hangs up.
+    #[error("no connection to {server}: {why}")]
     Refused {
-        /// The host as configured.
-        host: String,
-        /// The port as configured.
-        port: u16,
-        /// What the system said of the last address tried.
+        /// Host and port.
+        server: String,
+        /// What the system said.
         why: io::Error,
     },
-    /// The server could not prove who it is, or does not speak TLS.
-    #[error("no TLS with {host}: {why}")]
+    /// It took too long.
+    #[error("no connection to {server} within {} s", .within.as_secs())]
+    TimedOut {
+        /// Host and port.
+        server: String,
+        /// The limit.
+        within: Duration,
+    },
+    /// The server could not prove who it is.
+    #[error("{server} is not trusted, and was told nothing: {distrust}")]
+    Untrusted {
+        /// Host and port.
+        server: String,
+        /// Why.
+        distrust: Distrust,
+    },
+    /// There is no way to speak TLS with it.
+    #[error("no TLS with {server}: {why}")]
     Tls {
-        /// The host as configured.
-        host: String,
+        /// Host and port.
+        server: String,
         /// What is wrong.
-        why: io::Error,
+        why: String,
     },
     /// This system has no root certificates to verify a server by.
-    #[error("no TLS: this system has no usable root certificates ({0})")]
+    #[error("no TLS: this system has no usable root certificates ({0}); install them, or name a ca_file")]
     NoRoots(String),
-    /// It took too long.
-    #[error("no connection to {host} port {port} within {} s", DIAL_WITHIN.as_secs())]
-    TimedOut {
-        /// The host as configured.
-        host: String,
-        /// The port as configured.
-        port: u16,
-    },
+    /// A file of certificates can't be used.
+    #[error("no TLS: {0}")]
+    File(#[from] FileError),
+    /// None of several could be reached, or of several addresses none.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    All(Vec<DialError>),
 }
 
-/// Connects to a network's server.
+impl DialError {
+    /// Whether it says by itself what to do about it.
+    pub fn is_about_trust(&self) -> bool {
+        matches!(self, DialError::Untrusted { .. } | DialError::Tls { .. } | DialError::NoRoots(_) | DialError::File(_))
+    }
+
+    /// Of several failures: the only one, or all.
+    fn of(mut failures: Vec<DialError>) -> Self {
+        match failures.len() {
+            1 => failures.remove(0),
+            _ => DialError::All(failures),
+        }
+    }
+}
+
+/// Connects to a network's servers.
 pub(super) struct Dialer {
-    host: String,
-    port: u16,
-    tls: bool,
+    /// For the log.
+    network: String,
+    servers: Vec<Server>,
+    tls: Tls,
+    sts: Sts,
+    /// Which server comes first next time.
+    next: AtomicUsize,
 }
 
 impl Dialer {
-    pub fn new(network: &Network) -> Self {
-        Dialer { host: network.host.clone(), port: network.port, tls: network.tls }
+    /// Of a network, whose hosts may have asked for TLS.
+    pub fn new(network: &Network, sts: &Sts) -> Self {
+        let (name, servers, tls) = (network.name.clone(), network.servers.clone(), network.tls.clone());
+        Dialer { network: name, servers, tls, sts: sts.clone(), next: AtomicUsize::new(0) }
     }
 
-    async fn connect(&self) -> Result<Socket, DialError> {
-        let tcp = self.tcp().await?;
-        let address = tcp.peer_addr().ok();
-        if !self.tls {
-            let (reader, writer) = tcp.into_split();
-            return Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), address });
-        }
-        let (reader, writer) = tokio::io::split(self.encrypt(tcp, system_roots().await?).await?);
-        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), address })
+    /// Connects to one server, as it has to be spoken to.
+    pub async fn dial_server(&self, server: &Server) -> Result<Socket, DialError> {
+        let server = self.sts.as_dialed(server);
+        let late = |_| DialError::TimedOut { server: server.to_string(), within: DIAL_WITHIN };
+        timeout(DIAL_WITHIN, self.connect(&server)).await.map_err(late)?
     }
 
-    async fn tcp(&self) -> Result<TcpStream, DialError> {
-        let not_found = |why| DialError::NotFound { host: self.host.clone(), why };
-        let addresses = lookup_host((self.host.as_str(), self.port)).await.map_err(not_found)?;
-        let mut failure = io::Error::other("it has no address");
+    async fn connect(&self, server: &Server) -> Result<Socket, DialError> {
+        self.try_each(server, &addresses(server).await?).await
+    }
+
+    /// One address after the other, until one does.
+    pub async fn try_each(&self, server: &Server, addresses: &[SocketAddr]) -> Result<Socket, DialError> {
+        let mut failures = Vec::new();
         for address in addresses {
-            match timeout(CONNECT_WITHIN, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => {
-                    // without it, lines could wait 40 ms for a delayed ACK
-                    if let Err(why) = tcp.set_nodelay(true) {
-                        tracing::debug!(%why, "TCP_NODELAY can't be set");
-                    }
-                    return Ok(tcp);
-                }
-                Ok(Err(why)) => failure = why,
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+            match self.try_address(server, *address).await {
+                Ok(socket) => return Ok(socket),
+                Err(why) => failures.push(why),
             }
         }
-        Err(DialError::Refused { host: self.host.clone(), port: self.port, why: failure })
+        // of the same server the last says as much as all, unless one says more than that nobody is there
+        let telling = failures.iter().rposition(|why| !matches!(why, DialError::Refused { .. }));
+        let telling = telling.unwrap_or(failures.len().saturating_sub(1));
+        failures.drain(..).nth(telling).map_or_else(|| Err(DialError::All(Vec::new())), Err)
     }
 
-    async fn encrypt<S>(&self, plain: S, roots: RootCertStore) -> Result<tokio_rustls::client::TlsStream<S>, DialError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let failed = |why| DialError::Tls { host: self.host.clone(), why };
-        let name = ServerName::try_from(self.host.clone()).map_err(|why| failed(io::Error::other(why)))?;
-        let config = client_config(roots).map_err(|why| failed(io::Error::other(why)))?;
-        TlsConnector::from(Arc::new(config)).connect(name, plain).await.map_err(failed)
+    async fn try_address(&self, server: &Server, address: SocketAddr) -> Result<Socket, DialError> {
+        let refused = |why| DialError::Refused { server: server.to_string(), why };
+        let late = |_| refused(io::ErrorKind::TimedOut.into());
+        let connecting = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await.map_err(late)?;
+        let tcp = connecting.map_err(refused)?;
+        // without it, lines could wait 40 ms for a delayed ACK
+        if let Err(why) = tcp.set_nodelay(true) {
+            tracing::debug!(%why, "TCP_NODELAY can't be set");
+        }
+        let (server, address) = (server.clone(), Some(address));
+        if !server.tls {
+            let (reader, writer) = tcp.into_split();
+            return Ok(Socket {
+                reader: Box::new(reader),
+                writer: Box::new(writer),
+                server,
+                address,
+                certificate: None,
+            });
+        }
+        let Encrypted { stream, certificate } = self.tls.encrypt(&server, tcp).await?;
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), server, address, certificate })
+    }
+
+    /// The place of the server that comes first now: the next one, unless the last one is to be dialed again through TLS.
+    fn first(&self) -> usize {
+        let next = self.next.load(Ordering::Relaxed);
+        let last = next.checked_sub(1).and_then(|last| self.servers.get(last));
+        let again = last.is_some_and(|last| !last.tls && self.sts.wants_tls(&last.host));
+        if again { next - 1 } else { next }
     }
 }
 
 impl Dial for Dialer {
     async fn dial(&self) -> Result<Socket, DialError> {
-        let late = |_| DialError::TimedOut { host: self.host.clone(), port: self.port };
-        timeout(DIAL_WITHIN, self.connect()).await.map_err(late)?
-    }
-}
-
-fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    // the provider is named, since with several of them linked the default one is a panic
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// The system's root certificates, read anew at each connection: they change while a bot runs for years.
-async fn system_roots() -> Result<RootCertStore, DialError> {
-    let loading = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
-    let found = loading.await.map_err(|why| DialError::NoRoots(why.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        let why: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(DialError::NoRoots(why.join("; ")));
-    }
-    Ok(roots)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-    use rustls::ServerConfig;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-    use tokio_rustls::TlsAcceptor;
-
-    /// An authority of the test's own.
-    struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-    impl Authority {
-        fn new() -> Self {
-            let mut params = CertificateParams::default();
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-        }
-
-        fn roots(&self) -> RootCertStore {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.0.der().clone()).unwrap();
-            roots
-        }
-
-        /// A server that proves to be `name`, by a certificate that is valid until the beginning of that year.
-        fn server(&self, name: &str, until: i32) -> TlsAcceptor {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-            params.not_after = date_time_ymd(until, 1, 1);
-            let certificate: CertificateDer<'static> = params.signed_by(&key, &self.0).unwrap().into();
-            let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-            let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-            let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-            TlsAcceptor::from(Arc::new(builder.with_single_cert(vec![certificate], key).unwrap()))
-        }
-    }
-
-    fn dialer() -> Dialer {
-        Dialer { host: "irc.test".into(), port: 6697, tls: true }
-    }
-
-    /// What a server reads if the bot sends its password as soon as it has a connection.
-    async fn password_seen_by(server: TlsAcceptor, roots: RootCertStore) -> (Result<(), DialError>, String) {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let serving = tokio::spawn(async move {
-            let mut seen = Vec::new();
-            if let Ok(mut stream) = server.accept(theirs).await {
-                while matches!(stream.read_buf(&mut seen).await, Ok(1..)) {}
+        let first = self.first();
+        let mut failures = Vec::new();
+        for turn in 0..self.servers.len() {
+            let place = (first + turn) % self.servers.len();
+            match self.dial_server(&self.servers[place]).await {
+                Ok(socket) => {
+                    self.next.store(place + 1, Ordering::Relaxed);
+                    for why in failures {
+                        tracing::warn!(network = self.network, %why, "another server was taken");
+                    }
+                    return Ok(socket);
+                }
+                Err(why) => failures.push(why),
             }
-            String::from_utf8(seen).unwrap()
-        });
-        let mut dialed = dialer().encrypt(ours, roots).await;
-        if let Ok(stream) = &mut dialed {
-            stream.write_all(b"PASS :sesame\r\n").await.unwrap();
-            stream.shutdown().await.unwrap();
         }
-        let seen = serving.await.unwrap();
-        (dialed.map(drop), seen)
-    }
-
-    #[tokio::test]
-    async fn a_server_that_proves_to_be_the_host_is_spoken_to() {
-        let authority = Authority::new();
-        let (dialed, seen) = password_seen_by(authority.server("irc.test", 4000), authority.roots()).await;
-        dialed.unwrap();
-        assert_eq!(seen, "PASS :sesame\r\n");
-    }
-
-    #[tokio::test]
-    async fn another_name_an_unknown_authority_and_an_expired_certificate_are_refused_before_a_byte_is_sent() {
-        let (known, unknown) = (Authority::new(), Authority::new());
-        for server in [known.server("irc.evil", 4000), unknown.server("irc.test", 4000), known.server("irc.test", 2000)]
-        {
-            let (dialed, seen) = password_seen_by(server, known.roots()).await;
-            assert!(matches!(dialed, Err(DialError::Tls { .. })), "{dialed:?}");
-            assert_eq!(seen, "");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_without_tls_gets_nothing_but_a_handshake() {
-        let (ours, mut theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(64 * 1024);
-        theirs.write_all(b":irc.test NOTICE * :*** hello\r\n").await.unwrap();
-        let dialed = dialer().encrypt(ours, Authority::new().roots()).await;
-        assert!(matches!(dialed, Err(DialError::Tls { .. })));
-        let mut seen = Vec::new();
-        theirs.read_to_end(&mut seen).await.unwrap();
-        // a TLS record of the type handshake (RFC 8446, section 5.1)
-        assert_eq!(seen[0], 22);
-    }
-
-    #[tokio::test]
-    async fn a_host_that_is_no_name_and_a_port_where_nobody_listens_are_told_apart() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let refused = Dialer { host: "127.0.0.1".into(), port, tls: false }.dial().await;
-        assert!(matches!(refused, Err(DialError::Refused { .. })));
-        let nowhere = Dialer { host: "no host".into(), port, tls: false }.dial().await;
-        assert!(matches!(nowhere, Err(DialError::NotFound { .. })));
+        Err(DialError::of(failures))
     }
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use irc_proto::{Command, Message, Prefix};
 use protocol::{
-    Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Names, Nick, RoutingKey,
-    Topic, event_id,
+    Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Mode, Names,
+    Nick, RoutingKey, Topic, event_id, source_id,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::PROTO;
 use super::channels::Channels;
+use super::framing::MODE;
 use super::identity::Identity;
 use super::isupport::Isupport;
 use super::loops::Loops;
+use super::tags::Tags;
 use crate::address::said_to;
 use crate::outbox::Outbox;
 
@@ -54,27 +56,40 @@ pub(super) struct Events<'a> {
     ambient: Arc<dyn Ambient>,
     outbox: &'a mut Outbox,
     loops: Loops,
+    /// The tags of the message at hand.
+    tags: Tags,
 }
 
 impl<'a> Events<'a> {
     pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, loops: Loops) -> Self {
         let session = event_id(&*ambient);
-        Events { network: network.to_owned(), session, seq: 0, ambient, outbox, loops }
+        Events { network: network.to_owned(), session, seq: 0, ambient, outbox, loops, tags: Tags::default() }
     }
 
     /// Makes the events of one message, if it has any.
     pub fn hear(&mut self, message: Message, view: &mut View) {
-        let Some(from) = message.prefix else { return };
-        match message.command {
-            Command::PRIVMSG(target, text) => self.heard(view, &from, &target, text, ChatKind::Chat),
-            Command::NOTICE(target, text) => self.heard(view, &from, &target, text, ChatKind::Notice),
-            Command::JOIN(channel, ..) => self.joined(view, &from, &channel),
-            Command::PART(channel, reason) => self.parted(view, name(&from), &channel, reason),
-            Command::KICK(channel, nick, reason) => self.kicked(view, name(&from), &channel, &nick, reason),
-            Command::QUIT(reason) => self.quit(view, name(&from), reason),
-            Command::NICK(nick) => self.renamed(view, name(&from), &nick),
-            Command::TOPIC(channel, topic) => self.topic(view, name(&from), channel, topic.unwrap_or_default()),
-            Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(&from), channel),
+        self.tags = Tags::of(&message, self.ambient.now());
+        if let Some(from) = message.prefix {
+            self.hear_from(&from, message.command, view);
+        }
+        self.tags = Tags::default();
+    }
+
+    fn hear_from(&mut self, from: &Prefix, command: Command, view: &mut View) {
+        match command {
+            Command::PRIVMSG(target, text) => self.heard(view, from, &target, text, ChatKind::Chat),
+            Command::NOTICE(target, text) => self.heard(view, from, &target, text, ChatKind::Notice),
+            // behind the channel an account and a real name may stand (IRCv3 `extended-join`)
+            Command::JOIN(channel, ..) => self.joined(view, from, &channel),
+            Command::PART(channel, reason) => self.parted(view, name(from), &channel, reason),
+            Command::KICK(channel, nick, reason) => self.kicked(view, name(from), &channel, &nick, reason),
+            Command::QUIT(reason) => self.quit(view, name(from), reason),
+            Command::NICK(nick) => self.renamed(view, name(from), &nick),
+            Command::TOPIC(channel, topic) => self.topic(view, name(from), channel, topic.unwrap_or_default()),
+            Command::Raw(mode, parameters) if mode == MODE => self.modes_changed(view, name(from), &parameters),
+            Command::ACCOUNT(account) => self.logged_in(view, name(from), &account),
+            Command::CHGHOST(user, host) if view.is_me(name(from)) => view.me.seen(&user, &host),
+            Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(from), channel),
             _ => {}
         }
     }
@@ -110,10 +125,10 @@ impl<'a> Events<'a> {
         let channel = if private { source } else { target };
         if private || view.isupport.is_channel(target) {
             let said = Said::new(view, text);
-            let loops = self.loops.clone();
+            let (loops, tags) = (self.loops.clone(), self.tags.clone());
             self.put(view, channel, kind, |head| {
                 loops.heard(channel, source, &said.content, head.id);
-                said.by(source, private, head)
+                said.by(source, private, tags, head)
             });
         }
     }
@@ -176,6 +191,25 @@ impl<'a> Events<'a> {
         self.put(view, &channel, ChatKind::Topic, |head| Topic { head, user: user.to_owned(), topic });
     }
 
+    /// The modes of a channel were changed; those of a user are nobody else's business.
+    fn modes_changed(&mut self, view: &View, user: &str, parameters: &[String]) {
+        let [channel, modes, parameters @ ..] = parameters else { return };
+        if view.isupport.is_channel(channel) {
+            let modes = view.isupport.channel_modes.changes(modes, parameters);
+            self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes });
+        }
+    }
+
+    /// Somebody has logged in to an account, or out (`*`): told in each channel that they are in.
+    fn logged_in(&mut self, view: &View, user: &str, account: &str) {
+        let account = Some(account).filter(|account| *account != "*");
+        for channel in view.channels.of(user) {
+            let source_id = account.map(|account| source_id(&self.network, account));
+            let (user, account) = (user.to_owned(), account.map(str::to_owned));
+            self.put(view, &channel, ChatKind::Account, |head| Account { head, user, account, source_id });
+        }
+    }
+
     fn invited(&mut self, view: &View, by: &str, channel: String) {
         self.put(view, &channel, ChatKind::Invite, |head| Invite { head, by: by.to_owned() });
     }
@@ -192,7 +226,7 @@ impl<'a> Events<'a> {
         self.seq += 1;
         Head {
             id: event_id(&*self.ambient),
-            at: self.ambient.now(),
+            at: self.tags.at.unwrap_or_else(|| self.ambient.now()),
             network: self.network.clone(),
             channel: channel.to_owned(),
             session: Some(self.session),
@@ -222,9 +256,11 @@ impl Said {
         }
     }
 
-    fn by(self, source: &str, private: bool, head: Head) -> Chat {
+    fn by(self, source: &str, private: bool, tags: Tags, head: Head) -> Chat {
         let direct = private || self.raw.is_some();
-        Chat { raw: self.raw, direct, private, ..Chat::new(head, source, &self.content) }
+        let source_id = tags.account.as_deref().map(|account| source_id(&head.network, account));
+        let (account, msgid) = (tags.account, tags.msgid);
+        Chat { raw: self.raw, source_id, direct, private, account, msgid, ..Chat::new(head, source, &self.content) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use irc_proto::Message;
+use irc_proto::{Command, Message};
 
 use crate::line_buffer::LineBuffer;
 
@@ -81,7 +81,7 @@ fn read(line: &[u8]) -> Result<Message, Fault> {
         return Err(Fault::TooLong);
     }
     let text = decode(line);
-    normalise(&text).parse().map_err(|_| Fault::Unparsable(text.to_string()))
+    with_modes_unread(&normalise(&text)).parse().map_err(|_| Fault::Unparsable(text.to_string()))
 }
 
 /// Whether both the tags and the rest keep to their limits.
@@ -91,6 +91,32 @@ fn fits(line: &[u8]) -> bool {
         _ => 0,
     };
     tags <= MAX_TAG_BYTES && line.len() - tags <= MAX_LINE_BYTES - 2
+}
+
+/// How a MODE reaches us: the parser would take it apart by the modes of RFC 1459, whatever the server's are, and refuse
+/// what it doesn't know. So it is given a command that it leaves alone.
+pub(super) const MODE: &str = "X-MODE";
+
+fn with_modes_unread(line: &str) -> Cow<'_, str> {
+    let (tags, rest) = head(line, '@');
+    let (prefix, rest) = head(rest, ':');
+    match rest.split_once(' ') {
+        Some((command, parameters)) if command.eq_ignore_ascii_case("MODE") => {
+            let parts = [tags, prefix, MODE, parameters];
+            Cow::Owned(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+        }
+        _ => Cow::Borrowed(line),
+    }
+}
+
+/// The number of an answer and its parameters, of which the first is our own nick. The parser knows some numbers by
+/// name, and others not.
+pub(super) fn numbered(command: &Command) -> Option<(u16, &[String])> {
+    match command {
+        Command::Response(numeric, parameters) => Some((*numeric as u16, parameters)),
+        Command::Raw(number, parameters) if number.len() == 3 => Some((number.parse().ok()?, parameters)),
+        _ => None,
+    }
 }
 
 fn decode(line: &[u8]) -> Cow<'_, str> {
@@ -122,7 +148,6 @@ fn head(text: &str, mark: char) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use irc_proto::Command;
     use proptest::prelude::*;
 
     fn messages(bytes: &[u8]) -> Vec<Message> {

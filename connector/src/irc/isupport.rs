@@ -2,6 +2,7 @@
 //! a channel's name.
 
 use super::casemap::CaseMapping;
+use super::channel_modes::ChannelModes;
 
 /// The parameters that matter here, at first those of RFC 1459.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,12 +12,17 @@ pub(super) struct Isupport {
     pub marks: String,
     /// The characters that channels' names begin with.
     pub channel_types: String,
+    /// Which channel modes have parameters.
+    pub channel_modes: ChannelModes,
+    /// The letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
+    pub bot: Option<char>,
 }
 
 impl Default for Isupport {
     fn default() -> Self {
         let (marks, channel_types) = ("@+".to_owned(), "#&".to_owned());
-        Isupport { casemapping: CaseMapping::default(), marks, channel_types }
+        let (casemapping, channel_modes) = Default::default();
+        Isupport { casemapping, marks, channel_types, channel_modes, bot: None }
     }
 }
 
@@ -26,8 +32,12 @@ impl Isupport {
         match parameter.split_once('=') {
             Some(("CASEMAPPING", name)) => self.casemapping = CaseMapping::from_isupport(name),
             Some(("CHANTYPES", types)) => self.channel_types = types.to_owned(),
+            Some(("BOT", letter)) => self.bot = letter.chars().next().filter(char::is_ascii_alphabetic),
+            Some(("CHANMODES", kinds)) => self.channel_modes.learn(kinds),
             Some(("PREFIX", prefix)) => {
-                self.marks = prefix.split_once(')').map_or("", |(_, marks)| marks).to_owned();
+                let (letters, marks) = prefix.split_once(')').unwrap_or_default();
+                self.marks = marks.to_owned();
+                self.channel_modes.learn_ranks(letters.trim_start_matches('('));
             }
             _ => {}
         }
@@ -37,6 +47,13 @@ impl Isupport {
     pub fn split_marks<'a>(&self, name: &'a str) -> (&'a str, &'a str) {
         let bare = name.trim_start_matches(|c| self.marks.contains(c));
         name.split_at(name.len() - bare.len())
+    }
+
+    /// Splits a word of a list of names: the marks, of which there may be several (IRCv3 `multi-prefix`), and the nick,
+    /// behind which the address may stand (`userhost-in-names`).
+    pub fn split_member<'a>(&self, word: &'a str) -> (&'a str, &'a str) {
+        let (marks, member) = self.split_marks(word);
+        (marks, member.split_once('!').map_or(member, |(nick, _)| nick))
     }
 
     /// Whether it is a channel, perhaps with a mark before it: `@#c` are the operators of `#c`.
@@ -61,6 +78,22 @@ mod tests {
         assert_eq!(isupport.split_marks("~@alice"), ("~@", "alice"));
         assert!(isupport.is_channel("#a") && isupport.is_channel("@#a"));
         assert!(!isupport.is_channel("&a") && !isupport.is_channel("alice") && !isupport.is_channel(""));
+    }
+
+    #[test]
+    fn a_word_of_a_list_of_names_may_have_several_marks_and_an_address() {
+        let isupport = Isupport::default();
+        assert_eq!(isupport.split_member("@+alice!a@some.host"), ("@+", "alice"));
+        assert_eq!(isupport.split_member("bob"), ("", "bob"));
+    }
+
+    #[test]
+    fn the_mode_of_a_bot_is_a_letter() {
+        let mut isupport = Isupport::default();
+        for (parameter, letter) in [("BOT=B", Some('B')), ("BOT=", None), ("BOT=+", None), ("BOT", None)] {
+            isupport.take(parameter);
+            assert_eq!(isupport.bot, letter, "{parameter}");
+        }
     }
 
     #[test]

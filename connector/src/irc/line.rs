@@ -61,6 +61,16 @@ impl Line {
         Line::new("CAP", &["END"], None)
     }
 
+    /// A part of a SASL message, in base64, or a mechanism's name (IRCv3 `sasl-3.1`).
+    pub fn authenticate(part: &str) -> Self {
+        Line::new("AUTHENTICATE", &[part], None)
+    }
+
+    /// Changes our own modes.
+    pub fn mode(nick: &str, modes: &str) -> Self {
+        Line::new("MODE", &[nick, modes], None)
+    }
+
     /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
     pub fn labelled(&self, label: u64) -> Self {
         Line([format!("@label={label} ").as_bytes(), &self.0].concat())

@@ -8,10 +8,14 @@ mod agenda;
 mod backoff;
 mod capabilities;
 mod casemap;
+mod channel_modes;
 mod channels;
 mod choice;
+mod ctcp;
 mod dial;
+mod ended;
 mod events;
+mod fingerprint;
 mod flood;
 mod formatting;
 mod framing;
@@ -21,17 +25,32 @@ mod isupport;
 mod labels;
 mod line;
 mod lines;
+mod login;
 mod loops;
+mod modes;
+mod nickserv;
 mod pace;
+mod pem;
 mod proof;
 mod reach;
+mod reason;
+mod refusal;
 mod registration;
+mod rejoin;
+mod resolve;
 mod round;
+mod sasl;
+mod scram;
+mod server;
 mod session;
 mod speaker;
 mod split;
+mod sts;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod trust;
 mod under_way;
 mod voice;
 
@@ -41,7 +60,7 @@ use std::time::Duration;
 use bus::{Broker, JournalSettings};
 use protocol::{Ambient, event_id};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -49,12 +68,20 @@ use uuid::Uuid;
 use self::backoff::Backoff;
 pub use self::dial::DialError;
 use self::dial::{Dial, Dialer, Socket};
+pub use self::fingerprint::Fingerprint;
 pub use self::flood::Flood;
 use self::handover::Handover;
+pub use self::login::{Login, Mechanism, Sasl};
 use self::loops::Loops;
+pub use self::pem::FileError;
 pub use self::reach::{Reached, Unreachable, reach};
+use self::reason::Reason;
+pub use self::server::Server;
 use self::session::{Ended, NickFence, Session};
 use self::speaker::Speaker;
+pub use self::sts::{Sts, StsAnswer};
+pub use self::tls::{ClientCertificate, Tls};
+pub use self::trust::{Certificate, Distrust, Trust};
 use self::voice::{Grant, Voice};
 use crate::outbox::Outbox;
 use crate::replies::Replies;
@@ -77,12 +104,10 @@ const ORDERS: usize = 256;
 pub struct Network {
     /// Its name in events, replies and queues: a word of letters, digits, `_` and `-`.
     pub name: String,
-    /// The server's host name or address. With TLS, its certificate must name it.
-    pub host: String,
-    /// The server's port: 6697 is usual with TLS, 6667 without.
-    pub port: u16,
-    /// Encrypt, and verify the server by the system's roots.
-    pub tls: bool,
+    /// Its servers, one at least. They are tried in this order; after a lost connection the next one comes first.
+    pub servers: Vec<Server>,
+    /// How they prove who they are, and how we do, where TLS is spoken.
+    pub tls: Tls,
     /// The nick to use. If it is taken, one much like it.
     pub nick: String,
     /// The user name, before the `@`.
@@ -91,8 +116,14 @@ pub struct Network {
     pub realname: String,
     /// The server's password (PASS).
     pub password: Option<Secret>,
+    /// How to log in to the services account.
+    pub login: Login,
+    /// The user modes to set after the welcome, as in `+iB-w`.
+    pub modes: Option<String>,
     /// Where to be.
     pub channels: Vec<Channel>,
+    /// Which invitations to follow.
+    pub invites: Invites,
     /// How fast to speak.
     pub flood: Flood,
     /// How old a reply may be that is said.
@@ -104,6 +135,8 @@ pub struct Network {
     pub answers_window: Duration,
     /// How long to go on with what is to be said once told to stop.
     pub linger: Duration,
+    /// Which it is of the networks that are started together, from 0: the first dials at once, the others a moment later.
+    pub place: usize,
 }
 
 /// The usual number of lines that may be unproved.
@@ -122,6 +155,16 @@ pub struct Channel {
     pub answers: Answers,
 }
 
+/// Which invitations are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Invites {
+    /// To the channels that the bot should be in anyway.
+    #[default]
+    Configured,
+    /// To any channel, of which 50 in a session at most; until the session ends.
+    Anywhere,
+}
+
 /// Which answers to a line are said, when several handlers answer it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answers {
@@ -135,7 +178,7 @@ pub enum Answers {
 /// Speaks for the bot on a network until `stop`: waits until it is the only one that does, stays connected, and goes
 /// on as a standby if another takes over. In the end it says QUIT, gives the network free for another, lets the last
 /// events reach the broker, and returns. Events go to the broker by way of the journal, if there is one; a broker in this
-/// process needs none.
+/// process needs none. Hosts that want to be spoken to through TLS only are known and remembered by `sts`.
 ///
 /// # Errors
 /// When the broker refuses the network's reply queues. A broker that is away is waited for.
@@ -144,10 +187,11 @@ pub async fn run(
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
     journal: Option<JournalSettings>,
+    sts: Sts,
     stop: CancellationToken,
 ) -> Result<(), bus::Error> {
-    let dialer = Dialer::new(&network);
-    Connector::new(network, broker, ambient, journal, stop).run(dialer).await
+    let dialer = Dialer::new(&network, &sts);
+    Connector::new(network, broker, ambient, journal, sts, stop).run(dialer).await
 }
 
 /// Everything that outlives a connection.
@@ -156,8 +200,11 @@ struct Connector {
     broker: Arc<dyn Broker>,
     ambient: Arc<dyn Ambient>,
     journal: Option<JournalSettings>,
+    sts: Sts,
     stop: CancellationToken,
     backoff: Backoff,
+    /// Before this nothing is dialed.
+    not_before: Instant,
     /// The grant under which a session of ours ended that might speak, and so had the nick, or was preceded by one.
     spoke_under: Option<u64>,
     /// The last session was such a one.
@@ -173,17 +220,21 @@ impl Connector {
         broker: Arc<dyn Broker>,
         ambient: Arc<dyn Ambient>,
         journal: Option<JournalSettings>,
+        sts: Sts,
         stop: CancellationToken,
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
+        let not_before = Instant::now() + backoff.stagger(network.place);
         let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
         Connector {
             network,
             broker,
             ambient,
             journal,
+            sts,
             stop,
             backoff,
+            not_before,
             spoke_under: None,
             might_speak: false,
             loops,
@@ -309,7 +360,10 @@ impl Connector {
                     self.backoff.reset();
                     return Ok(Some(()));
                 }
-                Err(why @ (bus::Error::Away { .. } | bus::Error::TimedOut { .. })) => self.pause(&why).await,
+                Err(why @ (bus::Error::Away { .. } | bus::Error::TimedOut { .. })) => {
+                    self.put_off(&why, Reason::Lost);
+                    self.pause(&self.stop).await;
+                }
                 Err(why) => return Err(why),
             }
         }
@@ -328,12 +382,14 @@ impl Connector {
 
     async fn dial_patiently(&mut self, dialer: &impl Dial) -> Socket {
         loop {
+            sleep_until(self.not_before).await;
             match dialer.dial().await {
-                Ok(socket) => return socket,
-                Err(why) => self.pause(&why).await,
-            }
-            if self.stop.is_cancelled() {
-                std::future::pending().await
+                Ok(socket) => {
+                    let (network, server, address) = (&self.network.name, &socket.server, socket.address);
+                    tracing::info!(network, %server, ?address, tls = server.tls, "reached a server");
+                    return socket;
+                }
+                Err(why) => self.put_off(&why, Reason::of_dial(&why)),
             }
         }
     }
@@ -353,9 +409,10 @@ impl Connector {
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
-        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops);
+        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops)
+            .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
-        let lasted = session.registered_for();
+        let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.might_speak = session.might_speak();
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
@@ -365,20 +422,38 @@ impl Connector {
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();
         }
+        let server = socket.server;
+        self.sts.left(&server);
         match why {
             Ended::Stopped => tracing::info!(network = self.network.name, "left"),
-            why => self.pause(&why).await,
+            _ if !server.tls && self.sts.wants_tls(&server.host) => {
+                tracing::info!(
+                    network = self.network.name,
+                    host = server.host,
+                    "the server wants TLS: dialing it again"
+                );
+            }
+            why => {
+                self.put_off(&why, Reason::of_end(&why, refusal));
+                // who is to leave goes without a pause, but whoever has the lock again dials no sooner
+                self.pause(leave).await;
+            }
         }
         speaker
     }
 
-    /// Waits before the next try, or until stopped.
-    async fn pause(&mut self, why: &impl std::fmt::Display) {
-        let pause = self.backoff.next_pause();
+    /// Puts the next try off.
+    fn put_off(&mut self, why: &impl std::fmt::Display, reason: Reason) {
+        let pause = self.backoff.next_pause(reason);
+        self.not_before = Instant::now() + pause;
         tracing::warn!(network = self.network.name, %why, next_try_in = ?pause, "not connected");
+    }
+
+    /// Waits until the next try, or until told to leave.
+    async fn pause(&self, leave: &CancellationToken) {
         tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = leave.cancelled() => {}
+            () = sleep_until(self.not_before) => {}
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Whether a server can be reached, for `pubbot check`: connects as the bot would, and sees whether it answers. Sends
 //! no password, and does not register.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::Network;
-use super::dial::{Dial, DialError, Dialer, Reader, Socket, Writer};
+use super::dial::{DialError, Dialer, Reader, Socket, Writer};
 use super::framing::Framing;
 use super::line::Line;
+use super::resolve::addresses;
+use super::{Certificate, Network, Server, Sts};
 
 /// How long the server may take to say something.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -19,10 +20,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// A server that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// Its address.
-    pub address: Option<SocketAddr>,
-    /// The connection is encrypted, and the server has proved who it is.
-    pub tls: bool,
+    /// The server as it was dialed: through TLS, if its host has asked for that.
+    pub server: Server,
+    /// Its addresses, in the order in which they are tried.
+    pub addresses: Vec<IpAddr>,
+    /// The one that answered.
+    pub address: Option<IpAddr>,
+    /// The certificate by which it was trusted; none without TLS.
+    pub certificate: Option<Certificate>,
     /// The first thing it said.
     pub greeting: String,
 }
@@ -41,16 +46,19 @@ pub enum Unreachable {
     },
 }
 
-/// Connects to the network's server as the bot would, and waits until it says something.
+/// Connects to one of the network's servers as the bot would, and waits until it says something.
 ///
 /// # Errors
 /// [`Unreachable`].
-pub async fn reach(network: &Network) -> Result<Reached, Unreachable> {
-    let Socket { reader, writer, address } = Dialer::new(network).dial().await?;
-    let tls = network.tls;
+pub async fn reach(network: &Network, server: &Server, sts: &Sts) -> Result<Reached, Unreachable> {
+    let found = addresses(server).await?;
+    let Socket { reader, writer, server, address, certificate } = Dialer::new(network, sts).dial_server(server).await?;
     match timeout(ANSWER_WITHIN, greeting(&network.name, reader, writer)).await {
-        Ok(Some(greeting)) => Ok(Reached { address, tls, greeting }),
-        Ok(None) | Err(_) => Err(Unreachable::NoIrc { tls }),
+        Ok(Some(greeting)) => {
+            let addresses = found.iter().map(|address| address.ip()).collect();
+            Ok(Reached { server, addresses, address: address.map(|address| address.ip()), certificate, greeting })
+        }
+        Ok(None) | Err(_) => Err(Unreachable::NoIrc { tls: server.tls }),
     }
 }
 
@@ -78,27 +86,32 @@ async fn greeting(network: &str, mut reader: Reader, mut writer: Writer) -> Opti
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::irc::Flood;
+    use crate::irc::{Flood, Tls};
+    use crate::testing::TestAmbient;
     use tokio::net::TcpListener;
 
     /// A server that answers the first bytes it reads with these, and returns what it has read in all.
     async fn reach_one_that_answers(answer: &'static str) -> (Result<Reached, Unreachable>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::plain("127.0.0.1", listener.local_addr().unwrap().port());
         let network = Network {
             name: "test".into(),
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port(),
-            tls: false,
+            servers: vec![server.clone()],
+            tls: Tls::default(),
             nick: "pubbot".into(),
             user: "pub".into(),
             realname: "A bot".into(),
             password: Some(Secret::new("sesame")),
+            login: crate::irc::Login::default(),
+            modes: None,
             channels: Vec::new(),
+            invites: Default::default(),
             flood: Flood::default(),
             expiry: crate::Expiry::default(),
             unproved: crate::irc::UNPROVED,
             answers_window: Duration::from_millis(150),
             linger: Duration::ZERO,
+            place: 0,
         };
         let serving = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -109,7 +122,7 @@ mod tests {
             length += stream.read(&mut bytes[length..]).await.unwrap();
             String::from_utf8(bytes[..length].to_vec()).unwrap()
         });
-        let reached = reach(&network).await;
+        let reached = reach(&network, &server, &Sts::in_memory(TestAmbient::arc())).await;
         (reached, serving.await.unwrap())
     }
 
@@ -118,7 +131,9 @@ mod tests {
         let (reached, seen) = reach_one_that_answers(":irc.test CAP * LS :sasl\r\n").await;
         let reached = reached.unwrap();
         assert_eq!(reached.greeting, ":irc.test CAP * LS sasl");
-        assert!(!reached.tls && reached.address.is_some());
+        let localhost: IpAddr = "127.0.0.1".parse().unwrap();
+        assert_eq!((reached.addresses, reached.address), (vec![localhost], Some(localhost)));
+        assert!(!reached.server.tls && reached.certificate.is_none());
         assert!(seen.starts_with("CAP LS 302\r\n") && !seen.contains("sesame") && !seen.contains("NICK"), "{seen}");
     }
 

@@ -1,10 +1,292 @@
-//! The beginning of a session: which nick to ask for when one is refused, and which JOIN lines to send.
+//! The beginning of a session, step by step: capabilities, login, welcome. Each step has a time limit of its own, and
+//! what is to be sent next is all that comes out: nothing here waits or writes. Also which nick to ask for when one is
+//! refused, and which JOIN lines to send.
+//!
+//! Where the login is required, nothing gets past it: without it there is an end, and never a JOIN.
 
-use protocol::check_destination;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::Channel;
-use super::framing::MAX_LINE_BYTES;
+use irc_proto::{Command, Message};
+use protocol::{Ambient, check_destination};
+use tokio::time::Instant;
+
+use super::capabilities::{Capabilities, Negotiation, SASL};
+use super::ended::Ended;
+use super::framing::{MAX_LINE_BYTES, numbered};
 use super::line::Line;
+use super::login::Sasl;
+use super::sasl::{Exchange, Move, SaslError};
+use super::scram::{Last, Salting};
+use super::{Channel, Network};
+
+/// How long a server may take to offer its capabilities, once it has begun to, and to grant those we ask for.
+pub(super) const NEGOTIATE_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to answer each line of the login: its services have to be asked.
+const LOG_IN_WITHIN: Duration = Duration::from_secs(20);
+/// How long it may take to say `001`: from the connection on, if it knows nothing of capabilities, else from their end.
+pub(super) const WELCOME_WITHIN: Duration = Duration::from_secs(60);
+
+/// One session's registration. What is agreed upon then may change later, so it lives as long as the session.
+pub(super) struct Registration {
+    network: Arc<Network>,
+    ambient: Arc<dyn Ambient>,
+    nicks: Nicks,
+    negotiation: Negotiation,
+    exchange: Option<Exchange>,
+    step: Step,
+    until: Instant,
+    welcomed: bool,
+    logged_in: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// We have said who we are, and asked for capabilities; a server may not know of them.
+    Begun,
+    /// It does.
+    Capabilities,
+    /// SASL is under way.
+    Login,
+    /// All is said.
+    Welcome,
+    /// We are in, and nothing is under way.
+    Over,
+}
+
+/// What to do next.
+pub(super) enum Todo {
+    /// Send these lines, if there are any.
+    Send(Vec<Line>),
+    /// Do this work, and come back with [`Registration::salted`].
+    Salt(Salting),
+}
+
+impl Todo {
+    fn nothing() -> Self {
+        Todo::Send(Vec::new())
+    }
+}
+
+impl Registration {
+    pub fn new(network: Arc<Network>, ambient: Arc<dyn Ambient>) -> Self {
+        Registration {
+            nicks: Nicks::new(&network.nick),
+            negotiation: Negotiation::new(network.login.sasl != Sasl::Off),
+            network,
+            ambient,
+            exchange: None,
+            step: Step::Begun,
+            until: Instant::now() + WELCOME_WITHIN,
+            welcomed: false,
+            logged_in: false,
+        }
+    }
+
+    /// The first lines of a session.
+    pub fn opening(&mut self) -> Vec<Line> {
+        let network = &self.network;
+        let nick = self.nicks.next().unwrap_or_default();
+        let password = network.password.as_ref().map(Line::pass);
+        let lines = [Line::capabilities(), Line::nick(&nick), Line::user(&network.user, &network.realname)];
+        password.into_iter().chain(lines).collect()
+    }
+
+    /// The nick to ask for when the last one was refused with these words.
+    ///
+    /// # Errors
+    /// [`Ended::NoNick`] after the twelfth.
+    pub fn next_nick(&mut self, refusal: &str) -> Result<String, Ended> {
+        self.nicks.next().ok_or_else(|| Ended::NoNick(refusal.to_owned()))
+    }
+
+    /// Takes a message of the registration; `None` if it is about something else.
+    ///
+    /// # Errors
+    /// [`Ended::Sasl`].
+    pub fn hear(&mut self, message: &Message) -> Result<Option<Todo>, Ended> {
+        match &message.command {
+            Command::CAP(_, subcommand, third, last) => {
+                let parameters: Vec<&str> = [third.as_deref(), last.as_deref()].into_iter().flatten().collect();
+                self.capability(subcommand.to_str(), &parameters).map(Some)
+            }
+            Command::AUTHENTICATE(part) => match &mut self.exchange {
+                Some(exchange) => {
+                    let next = exchange.hear(part);
+                    self.go_on(next).map(Some)
+                }
+                None => Ok(Some(Todo::nothing())),
+            },
+            command => match numbered(command) {
+                // a server that knows no capabilities registers us without them
+                Some((421, [_, command, ..])) if command == "CAP" => Ok(Some(Todo::nothing())),
+                Some((number @ 900..=908, parameters)) => {
+                    self.told(number, parameters.get(1..).unwrap_or_default()).map(Some)
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// The work is done.
+    ///
+    /// # Errors
+    /// [`Ended::Sasl`].
+    pub fn salted(&mut self, last: Last) -> Result<Todo, Ended> {
+        match &mut self.exchange {
+            Some(exchange) => {
+                let next = exchange.salted(last);
+                self.go_on(next)
+            }
+            None => Ok(Todo::nothing()),
+        }
+    }
+
+    /// `001` came: whether we may go in.
+    ///
+    /// # Errors
+    /// [`Ended::Sasl`] when the login is required, and was left out.
+    pub fn welcomed(&mut self) -> Result<(), Ended> {
+        if self.network.login.sasl == Sasl::Required && !self.logged_in {
+            return Err(SaslError::NotOffered.into());
+        }
+        (self.welcomed, self.step, self.exchange) = (true, Step::Over, None);
+        Ok(())
+    }
+
+    /// When the present step has to be over.
+    pub fn until(&self) -> Option<Instant> {
+        (self.step != Step::Over).then_some(self.until)
+    }
+
+    /// It is not: what to do about it.
+    ///
+    /// # Errors
+    /// [`Ended`], by the step.
+    pub fn late(&mut self) -> Result<Todo, Ended> {
+        match self.step {
+            Step::Begun | Step::Welcome => Err(Ended::NotWelcomed),
+            Step::Capabilities => Err(Ended::NotNegotiated),
+            Step::Login => {
+                let abort = self.exchange.as_mut().map(Exchange::give_up);
+                let next = self.not_logged_in(SaslError::TimedOut(LOG_IN_WITHIN.as_secs()))?;
+                Ok(match next {
+                    Todo::Send(lines) => Todo::Send(abort.into_iter().chain(lines).collect()),
+                    next @ Todo::Salt(_) => next,
+                })
+            }
+            Step::Over => Ok(Todo::nothing()),
+        }
+    }
+
+    /// What was agreed upon so far.
+    pub fn agreed(&self) -> Capabilities {
+        self.negotiation.agreed()
+    }
+
+    /// Whether the network knows us by our account.
+    pub fn is_logged_in(&self) -> bool {
+        self.logged_in
+    }
+
+    fn capability(&mut self, subcommand: &str, parameters: &[&str]) -> Result<Todo, Ended> {
+        if self.step == Step::Begun && subcommand == "LS" {
+            self.enter(Step::Capabilities);
+        }
+        let lines = self.negotiation.hear(subcommand, parameters);
+        if !lines.is_empty() || !self.negotiation.is_settled() {
+            return Ok(Todo::Send(lines));
+        }
+        let granted = |name| subcommand == "ACK" && parameters.iter().any(|it| it.split(' ').any(|it| it == name));
+        match self.step {
+            Step::Capabilities => self.log_in(),
+            // the services are back
+            Step::Over if granted(SASL) && !self.logged_in => self.log_in(),
+            _ => Ok(Todo::nothing()),
+        }
+    }
+
+    /// All that is to be agreed upon is: logs in, if that is wanted.
+    fn log_in(&mut self) -> Result<Todo, Ended> {
+        if self.network.login.sasl == Sasl::Off {
+            return Ok(self.end_negotiation());
+        }
+        if !self.negotiation.has(SASL) {
+            return self.not_logged_in(SaslError::NotOffered);
+        }
+        let nonce: String = (0..3).map(|_| format!("{:016x}", self.ambient.random())).collect();
+        let mut exchange = Exchange::new(&self.network.login, nonce);
+        let next = exchange.begin(self.negotiation.offered(SASL).unwrap_or_default());
+        self.exchange = Some(exchange);
+        self.go_on(next)
+    }
+
+    /// One of the numbers from 900 to 908, and what follows our nick.
+    fn told(&mut self, number: u16, parameters: &[String]) -> Result<Todo, Ended> {
+        match (number, &mut self.exchange) {
+            (900, _) => {
+                let account = parameters.get(1).map_or("", String::as_str);
+                tracing::info!(network = self.network.name, account, "logged in");
+                self.logged_in = true;
+                Ok(Todo::nothing())
+            }
+            (901, _) => {
+                tracing::warn!(network = self.network.name, "logged out: the network knows us by no account now");
+                self.logged_in = false;
+                Ok(Todo::nothing())
+            }
+            (number, Some(exchange)) => {
+                let next = exchange.told(number, parameters);
+                self.go_on(next)
+            }
+            (_, None) => Ok(Todo::nothing()),
+        }
+    }
+
+    fn go_on(&mut self, next: Move) -> Result<Todo, Ended> {
+        match next {
+            Move::Nothing => Ok(Todo::nothing()),
+            Move::Send(lines) => {
+                self.enter(Step::Login);
+                Ok(Todo::Send(lines))
+            }
+            Move::Salt(salting) => Ok(Todo::Salt(salting)),
+            Move::LoggedIn => {
+                self.logged_in = true;
+                Ok(self.end_negotiation())
+            }
+            Move::Failed(why) => self.not_logged_in(why),
+        }
+    }
+
+    fn not_logged_in(&mut self, why: SaslError) -> Result<Todo, Ended> {
+        let is_required = self.network.login.sasl == Sasl::Required && !self.welcomed;
+        if is_required || why.is_distrust() {
+            return Err(why.into());
+        }
+        tracing::warn!(network = self.network.name, %why, "going on without the account");
+        Ok(self.end_negotiation())
+    }
+
+    fn end_negotiation(&mut self) -> Todo {
+        self.exchange = None;
+        if self.welcomed {
+            self.step = Step::Over;
+            return Todo::nothing();
+        }
+        self.enter(Step::Welcome);
+        Todo::Send(vec![Line::capabilities_end()])
+    }
+
+    fn enter(&mut self, step: Step) {
+        let within = match step {
+            Step::Capabilities => NEGOTIATE_WITHIN,
+            Step::Login => LOG_IN_WITHIN,
+            Step::Begun | Step::Welcome | Step::Over => WELCOME_WITHIN,
+        };
+        (self.step, self.until) = (step, Instant::now() + within);
+    }
+}
 
 /// How many bytes of a nick are kept before a digit: any server takes nicks of 9 bytes (RFC 2812, section 1.2.1).
 const STEM_BYTES: usize = 8;

@@ -6,35 +6,40 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irc_proto::{Command, Message, Prefix, Response};
+use irc_proto::{CapSubCommand, Command, Message, Prefix, Response};
 use protocol::Ambient;
-use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Network;
-use super::capabilities::Negotiation;
+use super::capabilities::Capabilities;
+use super::ctcp::Ctcp;
 use super::dial::Reader;
+pub(super) use super::ended::Ended;
 use super::events::{Events, View};
-use super::flood::is_flood;
-use super::framing::Framing;
+use super::framing::{Framing, numbered};
 use super::handover::Handover;
 use super::labels::{Labelled, Labels};
 use super::line::Line;
 use super::loops::Loops;
-use super::proof::{Means, Proof, Refusal};
-use super::registration::{Nicks, join_lines};
+use super::modes::Modes;
+use super::nickserv;
+use super::proof::{Means, Proof};
+use super::reason::Reason;
+use super::refusal::refusal;
+use super::registration::{Registration, Todo, join_lines};
+use super::rejoin::Rejoin;
 use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
+use super::sts::{Sts, StsAnswer};
+use super::{Answers, Channel, Invites, Network, Server};
 use crate::outbox::Outbox;
 
-/// How long a registration may take, from the connection to `001`.
-const REGISTER_WITHIN: Duration = Duration::from_secs(60);
 /// A server that is silent for so long is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long it may take to answer that.
-const PONG_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const PONG_WITHIN: Duration = Duration::from_secs(30);
 /// How long the speaker may take to have room for one more line of ours: it waits for the server only.
 const ORDER_WITHIN: Duration = Duration::from_secs(30);
 /// How long a server may take to close the connection after our QUIT.
@@ -46,50 +51,20 @@ const REGAIN_EVERY: Duration = Duration::from_secs(2);
 const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
 /// From then on the nick is asked for less often.
 const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
+/// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
+const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
 const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
-
-/// Why a session is over.
-#[derive(Debug, Error)]
-pub(super) enum Ended {
-    /// By us, on purpose.
-    #[error("stopped")]
-    Stopped,
-    /// The server closed the connection; what it said about it.
-    #[error("the server closed the connection{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
-    Closed(Option<String>),
-    /// The socket failed.
-    #[error("reading failed: {0}")]
-    Reading(io::Error),
-    /// The speaker could not write, and has said why.
-    #[error("writing failed")]
-    Writing,
-    /// Nothing was heard, not even an answer to PING.
-    #[error("the server is silent, and did not answer PING within {} s", PONG_WITHIN.as_secs())]
-    Silent,
-    /// The server never said `001`.
-    #[error("the server did not welcome us within {} s", REGISTER_WITHIN.as_secs())]
-    NotWelcomed,
-    /// The nick and all others like it were refused.
-    #[error("every nick was refused, the last one with: {0}")]
-    NoNick(String),
-}
-
-impl Ended {
-    /// Whether the server threw us out because we said too much.
-    pub fn is_flood(&self) -> bool {
-        matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
-    }
-}
 
 /// One connection's state.
 pub(super) struct Session<'a> {
     network: Arc<Network>,
     orders: Option<mpsc::Sender<Order>>,
     framing: Framing,
-    nicks: Nicks,
+    registration: Registration,
+    modes: Modes,
     view: View,
     events: Events<'a>,
     phase: Phase,
@@ -98,9 +73,12 @@ pub(super) struct Session<'a> {
     pinged: Option<Instant>,
     /// The length of our own address that the speaker was told.
     told_identity: usize,
+    /// What it was told that is agreed upon.
+    told_agreed: Capabilities,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
-    negotiation: Negotiation,
+    /// What a number said that refused the registration.
+    refusal: Option<Reason>,
     labels: Labels,
     fence: NickFence,
     handover: Handover,
@@ -110,8 +88,15 @@ pub(super) struct Session<'a> {
     regain: Option<Instant>,
     /// The server welcomed us.
     was_up: bool,
-    /// The channels were asked for.
+    /// Until when the channels wait for NickServ's answer.
+    identifying: Option<Instant>,
+    /// Channels may be asked for.
     joined: bool,
+    rejoin: Rejoin,
+    ctcp: Ctcp,
+    /// The server as it was dialed, and what hosts have asked for.
+    server: Option<(Server, Sts)>,
+    ambient: Arc<dyn Ambient>,
     /// The server has heard that, so it lets us in because of it.
     join_is_heard: bool,
     /// What the nick allows, as the speaker knows.
@@ -132,7 +117,7 @@ pub(super) enum NickFence {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    Registering { until: Instant },
+    Registering,
     Registered { since: Instant },
     Leaving { until: Instant },
 }
@@ -151,21 +136,28 @@ impl<'a> Session<'a> {
         Session {
             orders: Some(orders),
             framing: Framing::new(&network.name),
-            nicks: Nicks::new(&network.nick),
+            registration: Registration::new(network.clone(), ambient.clone()),
+            modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
-            events: Events::new(&network.name, ambient, outbox, loops),
-            phase: Phase::Registering { until: now + REGISTER_WITHIN },
+            events: Events::new(&network.name, ambient.clone(), outbox, loops),
+            rejoin: Rejoin::new(&network.channels),
+            ctcp: Ctcp::default(),
+            server: None,
+            ambient,
+            phase: Phase::Registering,
             last_heard: now,
             pinged: None,
             told_identity: 0,
+            told_agreed: Capabilities::default(),
             last_words: None,
-            negotiation: Negotiation::default(),
+            refusal: None,
             labels: Labels::default(),
             fence,
             handover,
             called: false,
             regain: None,
             was_up: false,
+            identifying: None,
             joined: false,
             join_is_heard: false,
             told_nick: Nick::Forbids,
@@ -173,6 +165,11 @@ impl<'a> Session<'a> {
             linger: network.linger,
             network,
         }
+    }
+
+    /// A session with this server, which may want TLS from now on.
+    pub fn with(self, server: Server, sts: Sts) -> Self {
+        Session { server: Some((server, sts)), ..self }
     }
 
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
@@ -209,15 +206,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Why the server did not register us, if it has said so by a number.
+    pub fn refusal(&self) -> Option<Reason> {
+        self.refusal.filter(|_| !self.was_up)
+    }
+
     async fn register(&mut self) -> Result<(), Ended> {
         tracing::info!(network = self.network.name, "connected, registering");
-        let network = self.network.clone();
-        if let Some(password) = &network.password {
-            self.send(Line::pass(password)).await?;
-        }
-        self.send(Line::capabilities()).await?;
-        self.ask_for_next_nick("").await?;
-        self.send(Line::user(&network.user, &network.realname)).await
+        let lines = self.registration.opening();
+        self.send_all(lines).await
     }
 
     async fn listen(&mut self, mut reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -283,19 +280,25 @@ impl<'a> Session<'a> {
             self.called = true;
             return Ok(());
         }
+        self.hear_of_tls(&message.command)?;
         let labelled = self.labels.see(&message);
+        if self.join_refused(&message) {
+            return Ok(());
+        }
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
         } else if let Labelled::End(label) = labelled {
             self.order(Order::Proved(Proof::Label(label))).await?;
         }
+        if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
+            self.stop_waiting_for_nickserv().await?;
+        }
+        if let Some(todo) = self.registration.hear(&message)? {
+            return self.go_on(todo).await;
+        }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
             Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
-            Command::CAP(_, subcommand, third, last) => {
-                let parameters: Vec<&str> = [third.as_deref(), last.as_deref()].into_iter().flatten().collect();
-                self.negotiate(subcommand.to_str(), &parameters).await
-            }
             Command::ERROR(why) => {
                 self.last_words = Some(why);
                 Ok(())
@@ -309,6 +312,8 @@ impl<'a> Session<'a> {
             }
             _ => {
                 self.hear_ourselves(&message);
+                self.note_channels(&message);
+                self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
                 self.nick_may_have_changed().await?;
                 self.tell_identity().await
@@ -324,10 +329,10 @@ impl<'a> Session<'a> {
         text: String,
         labelled: Labelled,
     ) -> Result<(), Ended> {
-        match self.negotiation.agreed().means() {
+        match self.registration.agreed().means() {
             Means::Echoes => self.order(Order::Proved(Proof::Echo { target, text })).await?,
-            // what we say to ourselves is sent to us by every server
-            _ if labelled != Labelled::No || self.view.is_me(&target) => {}
+            // what we say to ourselves is sent to us by every server, and what we said to NickServ has no label
+            _ if labelled != Labelled::No || self.view.is_me(&target) || nickserv::is_nickserv(&target) => {}
             // no echo of ours: another session has said this, so it proves nothing
             Means::Labels | Means::Fences => self.note_shared(),
         }
@@ -348,13 +353,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn negotiate(&mut self, subcommand: &str, parameters: &[&str]) -> Result<(), Ended> {
-        let before = self.negotiation.agreed();
-        if let Some(line) = self.negotiation.hear(subcommand, parameters) {
-            self.send(line).await?;
+    /// Does what the registration asks for, and tells the speaker if something else is agreed upon.
+    async fn go_on(&mut self, mut todo: Todo) -> Result<(), Ended> {
+        loop {
+            match todo {
+                Todo::Send(lines) => {
+                    self.send_all(lines).await?;
+                    break;
+                }
+                Todo::Salt(salting) => {
+                    let working = spawn_blocking(|| salting.work());
+                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+                    todo = self.registration.salted(last)?;
+                }
+            }
         }
-        let agreed = self.negotiation.agreed();
-        if agreed == before { Ok(()) } else { self.order(Order::Capabilities(agreed)).await }
+        let agreed = self.registration.agreed();
+        if std::mem::replace(&mut self.told_agreed, agreed) == agreed {
+            return Ok(());
+        }
+        self.order(Order::Capabilities(agreed)).await
     }
 
     fn is_ours(&self, message: &Message) -> bool {
@@ -363,7 +381,9 @@ impl<'a> Session<'a> {
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
     fn hear_ourselves(&mut self, message: &Message) {
-        if matches!(message.command, Command::JOIN(..)) && !self.join_is_heard && self.is_ours(message) {
+        // who logs in is put into channels by some services
+        let expected = self.join_is_heard || self.identifying.is_some();
+        if matches!(message.command, Command::JOIN(..)) && !expected && self.is_ours(message) {
             self.note_shared();
         }
     }
@@ -388,7 +408,9 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
-                Ok(())
+                self.rejoin.compare_by(self.view.isupport.casemapping);
+                let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
+                self.send_all(mark).await
             }
             Response::RPL_TRYAGAIN => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
@@ -426,8 +448,11 @@ impl<'a> Session<'a> {
         if !self.is_registering() {
             return Ok(());
         }
+        self.registration.welcomed()?;
         self.phase = Phase::Registered { since: Instant::now() };
         self.was_up = true;
+        // what was refused before does not tell why it ends
+        self.last_words = None;
         if !nick.is_empty() {
             self.view.me.nick = nick.to_owned();
         }
@@ -435,12 +460,30 @@ impl<'a> Session<'a> {
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
         self.events.connection(&self.view, "up", None::<&Ended>);
         self.tell_identity().await?;
+        self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
+        self.identify().await?;
+        self.nick_may_have_changed().await
+    }
+
+    /// Tells NickServ who we are, if that is left to do.
+    async fn identify(&mut self) -> Result<(), Ended> {
+        let line = nickserv::identify(&self.network.login).filter(|_| !self.registration.is_logged_in());
+        self.identifying = line.is_some().then(|| Instant::now() + nickserv::ANSWER_WITHIN);
+        self.send_all(line).await
+    }
+
+    /// NickServ has answered, or took too long.
+    async fn stop_waiting_for_nickserv(&mut self) -> Result<(), Ended> {
+        self.identifying = None;
         self.nick_may_have_changed().await
     }
 
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
         let Phase::Registered { since } = self.phase else { return Ok(()) };
+        if self.identifying.is_some() {
+            return Ok(());
+        }
         let own = self.view.is_me(&self.network.nick);
         let says = match self.fence {
             _ if own => Nick::Allows,
@@ -460,14 +503,90 @@ impl<'a> Session<'a> {
             self.joined = true;
             // its PONG comes before whatever the server says to the JOIN
             self.send(Line::ping(&fence_token(JOIN_FENCE))).await?;
-            for line in join_lines(&self.network.name, &self.network.channels) {
-                self.send(line).await?;
-            }
+            self.join().await?;
         }
         if std::mem::replace(&mut self.told_nick, says) == says {
             return Ok(());
         }
         self.order(Order::Nick(says)).await
+    }
+
+    /// What the server offers may be to be spoken to through TLS only: then nothing more is said without.
+    fn hear_of_tls(&self, command: &Command) -> Result<(), Ended> {
+        let Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) = command else { return Ok(()) };
+        let Some((server, sts)) = &self.server else { return Ok(()) };
+        let offers = last.as_ref().or(third.as_ref()).map_or("", String::as_str);
+        match offers.split(' ').find_map(|offer| offer.strip_prefix("sts=")).map(|value| sts.heard(server, value)) {
+            Some(StsAnswer::UpgradeTo(port)) => Err(Ended::WantsTls(port)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for the channels that are due.
+    async fn join(&mut self) -> Result<(), Ended> {
+        for line in join_lines(&self.network.name, &self.rejoin.due()) {
+            self.send(line).await?;
+        }
+        Ok(())
+    }
+
+    /// When channels are due next.
+    fn next_join(&self) -> Option<Instant> {
+        self.rejoin.next().filter(|_| self.joined)
+    }
+
+    /// Takes note of the channels that we come into and are thrown out of.
+    fn note_channels(&mut self, message: &Message) {
+        let network = &self.network.name;
+        match &message.command {
+            Command::JOIN(channel, ..) if self.is_ours(message) => self.rejoin.entered(channel),
+            Command::PART(channel, _) if self.is_ours(message) => {
+                if let Some(pause) = self.rejoin.thrown_out(channel) {
+                    tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+                }
+            }
+            Command::KICK(channel, nick, why) if self.view.is_me(nick) => {
+                let by = message.source_nickname().unwrap_or_default();
+                if let Some(pause) = self.rejoin.thrown_out(channel) {
+                    tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                }
+            }
+            Command::INVITE(nick, channel) if self.view.is_me(nick) => {
+                let anywhere = self.network.invites == Invites::Anywhere && self.view.isupport.is_channel(channel);
+                let by = message.source_nickname().unwrap_or_default();
+                let invited = Channel { name: channel.clone(), key: None, answers: Answers::All };
+                let goes = self.rejoin.invited(&invited, anywhere);
+                tracing::info!(network, channel, by, goes, "invited");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a message refuses one of our JOINs; then it is tried again when the reason may have passed.
+    fn join_refused(&mut self, message: &Message) -> bool {
+        let Some((number, parameters)) = numbered(&message.command) else { return false };
+        if number == LOGGED_IN {
+            self.rejoin.logged_in();
+        }
+        let Some(channel) = parameters.get(1) else { return false };
+        let Some(again) = self.rejoin.refused(number, channel) else { return false };
+        let why = parameters.last().map_or("", String::as_str);
+        let network = &self.network.name;
+        match again {
+            Some(pause) => tracing::warn!(network, channel, number, why, again_in = ?pause, "not let in"),
+            None => tracing::error!(network, channel, number, why, "there can be no such channel: not asked for again"),
+        }
+        true
+    }
+
+    /// Answers a CTCP question that was put to us in private.
+    async fn answer_ctcp(&mut self, message: &Message) -> Result<(), Ended> {
+        let Command::PRIVMSG(target, text) = &message.command else { return Ok(()) };
+        let Some(asker) = message.source_nickname().filter(|_| self.view.is_me(target)) else { return Ok(()) };
+        match self.ctcp.answer(text, self.ambient.now()) {
+            Some(answer) => self.send(Line::ctcp(asker, &answer)).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks for the nick that we should have.
@@ -479,12 +598,10 @@ impl<'a> Session<'a> {
         self.send(Line::nick(&self.network.nick.clone())).await
     }
 
-    /// Asks for the nick, or for the next one like it since the last was refused.
+    /// Asks for the next nick, since the last was refused.
     async fn ask_for_next_nick(&mut self, refusal: &str) -> Result<(), Ended> {
-        let nick = self.nicks.next().ok_or_else(|| Ended::NoNick(refusal.to_owned()))?;
-        if !refusal.is_empty() {
-            tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
-        }
+        let nick = self.registration.next_nick(refusal)?;
+        tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
         let line = Line::nick(&nick);
         self.view.me.nick = nick;
         self.send(line).await
@@ -492,7 +609,7 @@ impl<'a> Session<'a> {
 
     fn list(&mut self, channel: &str, names: &str) {
         let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
-        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_marks(name)));
+        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_member(name)));
     }
 
     /// Something that we asked for was refused: a password, a channel.
@@ -500,12 +617,13 @@ impl<'a> Session<'a> {
         let why = parameters.get(1..).unwrap_or_default().join(" ");
         tracing::warn!(network = self.network.name, number = refusal as u16, why, "the server refused");
         if self.is_registering() {
+            self.refusal = Reason::of_numeric(refusal as u16).or(self.refusal);
             self.last_words = Some(why);
         }
     }
 
     fn is_registering(&self) -> bool {
-        matches!(self.phase, Phase::Registering { .. })
+        matches!(self.phase, Phase::Registering)
     }
 
     /// Tells the speaker how long our own address is, if that has changed.
@@ -515,6 +633,13 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.order(Order::Identity { bytes }).await
+    }
+
+    async fn send_all(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<(), Ended> {
+        for line in lines {
+            self.send(line).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, line: Line) -> Result<(), Ended> {
@@ -534,30 +659,38 @@ impl<'a> Session<'a> {
 
     /// When to look next whether all is well.
     fn next_check(&self) -> Instant {
-        match (self.phase, self.pinged) {
-            (Phase::Registering { until } | Phase::Leaving { until }, _) => until,
-            (Phase::Registered { .. }, Some(pinged)) => pinged + PONG_WITHIN,
-            (Phase::Registered { .. }, None) => {
-                let silence = self.last_heard + SILENCE;
-                self.regain.map_or(silence, |regain| regain.min(silence))
-            }
-        }
+        let steps = self.registration.until();
+        let of_phase = match (self.phase, self.pinged) {
+            (Phase::Leaving { until }, _) => return until,
+            (Phase::Registering, _) => None,
+            (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
+            (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
+        };
+        let [regain, join] = [self.regain, self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
+        let moments = [steps, self.identifying, regain, join, of_phase];
+        moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
     /// Looks whether all is well; PING breaks a silence.
     async fn check(&mut self) -> Result<(), Ended> {
-        if Instant::now() < self.next_check() {
+        let now = Instant::now();
+        let is_due = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
+        if now < self.next_check() {
             return Ok(());
         }
         match (self.phase, self.pinged) {
-            (Phase::Registering { .. }, _) => Err(Ended::NotWelcomed),
             (Phase::Leaving { .. }, _) => Err(Ended::Stopped),
-            (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
-            (Phase::Registered { since }, None) if self.regain.is_some_and(|regain| regain <= Instant::now()) => {
-                self.ask_for_own_nick(since).await
+            _ if is_due(self.registration.until()) => {
+                let todo = self.registration.late()?;
+                self.go_on(todo).await
             }
+            _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
+            (Phase::Registering, _) => Ok(()),
+            (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
+            (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
+            (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
             (Phase::Registered { .. }, None) => {
-                self.pinged = Some(Instant::now());
+                self.pinged = Some(now);
                 self.send(Line::ping(PING_TOKEN)).await
             }
         }
@@ -574,47 +707,4 @@ async fn closed(orders: &Option<mpsc::Sender<Order>>) {
 
 fn regain_pause(since: Instant) -> Duration {
     if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
-}
-
-/// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
-/// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
-/// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
-const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
-/// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
-const ERRORS: u16 = 400;
-
-/// The refusal of something that we said, if the message is one.
-fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
-    let (number, target, parameters) = match &message.command {
-        // the first parameter is our own nick
-        Command::Response(numeric, parameters) => (*numeric as u16, parameters.get(1)?, parameters.get(2..)?),
-        Command::Raw(number, parameters) if number.len() == 3 => {
-            (number.parse().ok()?, parameters.get(1)?, parameters.get(2..)?)
-        }
-        Command::Raw(fail, parameters) if fail.eq_ignore_ascii_case("FAIL") => {
-            let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-            let code = parameters.get(1)?;
-            // what stands between the code and the text may be missing
-            let target = parameters.get(2).filter(|_| parameters.len() > 3);
-            return said.then(|| Refusal {
-                label: label(labelled),
-                target: target.cloned(),
-                why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
-            });
-        }
-        _ => return None,
-    };
-    let is_refusal = REFUSALS.contains(&number) || labelled != Labelled::No && number >= ERRORS;
-    is_refusal.then(|| Refusal {
-        label: label(labelled),
-        target: Some(target.clone()),
-        why: format!("{number} {}", parameters.join(" ")),
-    })
-}
-
-fn label(labelled: Labelled) -> Option<u64> {
-    match labelled {
-        Labelled::Part(label) | Labelled::End(label) => Some(label),
-        Labelled::No => None,
-    }
 }

@@ -14,7 +14,7 @@ use protocol::{ChatKind, Event, Gap, Pattern, RoutingKey, foreign_uuid};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Outbox;
 use crate::testing::TestAmbient;
@@ -250,26 +250,25 @@ async fn without_a_usable_folder_it_is_told_and_events_go_through_memory() {
     outbox.close(PATIENCE).await.unwrap();
 }
 
-/// Ten minutes at 200 events a second, into the real RabbitMQ: 60 s are allowed.
+/// What was said during an outage, into the real RabbitMQ. How long ten minutes of it take, `bench outage` measures.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_ten_minutes_is_confirmed_by_rabbitmq_within_a_minute() {
+async fn a_backlog_is_confirmed_by_rabbitmq() {
+    const BACKLOG: usize = 20_000;
     let server = tokio::task::spawn_blocking(servers::RabbitMq::shared).await.unwrap();
     let topology = Topology::new(&format!("test-outbox-{}", std::process::id()));
     let broker = RabbitMq::connect(server.url(), topology, "pubbot test", Arc::new(System)).await.unwrap();
     let everything = broker.topology().worker("main", vec![Pattern::parse("#").unwrap()]);
-    broker.declare(everything).await.unwrap();
+    broker.declare(everything.clone()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut away = open(Distant::new(false), settings(&folder));
-    let begin = Instant::now();
-    for n in 0..120_000 {
+    for n in 0..BACKLOG {
         away.put(chat(n));
     }
-    println!("120,000 events put in: {:?}", begin.elapsed());
     die(away, &settings(&folder)).await;
-    let begin = Instant::now();
-    let outbox = open(Arc::new(broker), settings(&folder));
+    let broker = Arc::new(broker);
+    let outbox = open(broker.clone(), settings(&folder));
     assert!(!outbox.store.is_empty());
-    outbox.close(PATIENCE).await.unwrap();
-    println!("120,000 events confirmed: {:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(60), "it took {:?}", begin.elapsed());
+    outbox.close(Duration::from_secs(300)).await.unwrap();
+    let depth = broker.depth(&everything.name).await.unwrap();
+    assert!(depth >= Some(BACKLOG as u64), "{depth:?} are in the queue");
 }

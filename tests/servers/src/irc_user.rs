@@ -27,6 +27,18 @@ impl IrcUser {
 
     /// The same at a server that asks for a password.
     pub fn connect_with_password(port: u16, nick: &str, password: Option<&str>) -> Self {
+        let user = Self::connect_silently(port, nick);
+        let pass = password.map(|password| format!("PASS {password}\r\n")).unwrap_or_default();
+        user.send_raw(&format!("{pass}NICK {nick}\r\nUSER {nick} 0 * :{nick}"));
+        let line = user.waits(0, |line| {
+            matches!(word(line, 1), "001" | "433" | "432" | "464" | "465") || line.starts_with("ERROR")
+        });
+        assert!(word(&line, 1) == "001", "{nick} was refused: {line}");
+        user
+    }
+
+    /// Connects to 127.0.0.1 and says nothing: the test registers, in its own way (`CAP`, `AUTHENTICATE`).
+    pub fn connect_silently(port: u16, nick: &str) -> Self {
         let stream = connect(port).unwrap_or_else(|error| panic!("{nick} can't connect to port {port}: {error}"));
         stream.set_read_timeout(None).expect("a socket takes options");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket takes options");
@@ -38,14 +50,7 @@ impl IrcUser {
             let (transcript, stream) = (Arc::clone(&transcript), Arc::clone(&stream));
             move || transcript.record(from, |line| answer_ping(&stream, line))
         });
-        let user = Self { nick: nick.to_owned(), stream, transcript, heard_until: Mutex::new(0), reader: Some(reader) };
-        let pass = password.map(|password| format!("PASS {password}\r\n")).unwrap_or_default();
-        user.send_raw(&format!("{pass}NICK {nick}\r\nUSER {nick} 0 * :{nick}"));
-        let line = user.waits(0, |line| {
-            matches!(word(line, 1), "001" | "433" | "432" | "464" | "465") || line.starts_with("ERROR")
-        });
-        assert!(word(&line, 1) == "001", "{nick} was refused: {line}");
-        user
+        Self { nick: nick.to_owned(), stream, transcript, heard_until: Mutex::new(0), reader: Some(reader) }
     }
 
     /// Its nick as given at first.
@@ -118,7 +123,7 @@ impl IrcUser {
             let source = word(line, 0).trim_start_matches(':').split('!').next().unwrap_or_default();
             source.eq_ignore_ascii_case(nick) && word(line, 1) == command && word(line, 2).eq_ignore_ascii_case(target)
         });
-        let text = line.splitn(4, ' ').nth(3).unwrap_or_default();
+        let text = untagged(&line).splitn(4, ' ').nth(3).unwrap_or_default();
         text.strip_prefix(':').unwrap_or(text).to_owned()
     }
 
@@ -135,7 +140,7 @@ impl IrcUser {
         let lines = self.transcript.lines(from);
         let names = lines.iter().filter(|line| word(line, 1) == "353" && word(line, 4).eq_ignore_ascii_case(channel));
         names
-            .filter_map(|line| line.splitn(6, ' ').nth(5))
+            .filter_map(|line| untagged(line).splitn(6, ' ').nth(5))
             .flat_map(|names| names.trim_start_matches(':').split_whitespace())
             .map(str::to_owned)
             .collect()
@@ -159,13 +164,20 @@ impl Drop for IrcUser {
 }
 
 fn answer_ping(stream: &Mutex<TcpStream>, line: &str) {
-    if let Some(token) = line.strip_prefix("PING ") {
+    if let Some(token) = untagged(line).strip_prefix("PING ") {
         let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
         // A connection that is gone is noticed by the next read.
         stream.write_all(format!("PONG {}\r\n", token.trim_end()).as_bytes()).ok();
     }
 }
 
+/// The words of a line are counted without its tags.
 fn word(line: &str, index: usize) -> &str {
-    line.split(' ').nth(index).unwrap_or_default()
+    untagged(line).split(' ').nth(index).unwrap_or_default()
+}
+
+/// The line without the tags that message-tags and its like put in front.
+fn untagged(line: &str) -> &str {
+    let tagged = line.strip_prefix('@').and_then(|rest| rest.split_once(' '));
+    tagged.map_or(line, |(_, rest)| rest)
 }

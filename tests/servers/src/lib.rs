@@ -7,9 +7,14 @@
 
 use std::time::Duration;
 
+mod atheme;
+mod certificate;
 mod counting;
+mod daemon;
 mod fake_irc;
 mod guarded;
+mod hybrid;
+mod inspircd;
 mod irc_user;
 mod ngircd;
 mod ports;
@@ -20,8 +25,12 @@ mod relay;
 mod service;
 mod transcript;
 
+pub use atheme::Atheme;
+pub use certificate::Certificate;
 pub use counting::{Counting, Doubled, Load, Report};
 pub use fake_irc::{FakeIrc, FakeOptions, Line, Script, Visit};
+pub use hybrid::Hybrid;
+pub use inspircd::{Inspircd, InspircdLimits, InspircdOptions};
 pub use irc_user::IrcUser;
 pub use ngircd::{Ngircd, NgircdOptions};
 pub use ports::free_port;

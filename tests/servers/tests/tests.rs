@@ -4,10 +4,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use servers::{FakeIrc, FakeOptions, IrcUser, Ngircd, NgircdOptions, Program, RabbitMq};
+use servers::{Atheme, FakeIrc, FakeOptions, Hybrid, Inspircd, IrcUser, Ngircd, NgircdOptions, Program, RabbitMq};
 
 /// The processes whose command line (`cmdline`) or environment (`environ`) names the text. Zombies have neither.
 fn processes(file: &str, text: &str) -> Vec<String> {
@@ -237,6 +238,8 @@ fn a_program_is_seen_and_ended() {
 #[test]
 #[ignore = "the other test runs it"]
 fn holds_servers_until_it_is_killed() {
+    let inspircd = Inspircd::start();
+    let _network = (Atheme::start(&inspircd), inspircd, Hybrid::start());
     let _servers = (RabbitMq::shared(), Ngircd::start(), Program::start("sleep", &["4321"], &[]));
     println!("holding {}", RabbitMq::shared().port());
     std::thread::sleep(Duration::from_secs(600));
@@ -245,6 +248,8 @@ fn holds_servers_until_it_is_killed() {
 #[test]
 fn nothing_outlives_a_killed_test_process() {
     let temporary = tempfile::tempdir().unwrap();
+    // As root some servers run as `nobody`, who has to come through this folder to their own.
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command
         .args(["--ignored", "--exact", "--nocapture", "holds_servers_until_it_is_killed"])
@@ -252,8 +257,9 @@ fn nothing_outlives_a_killed_test_process() {
     let mut holder = Program::spawn(command);
     holder.wait_for_stdout("holding");
     let folder = temporary.path().to_str().unwrap();
-    // All of them inherit TMPDIR: the holder, RabbitMQ, epmd, ngircd, the program, and a watchdog for each but the first.
-    assert!(processes("environ", folder).len() >= 9);
+    // All of them inherit TMPDIR: the holder, three servers of a network, RabbitMQ, epmd, ngircd, the program, and a watchdog for each
+    // but the first.
+    assert!(processes("environ", folder).len() >= 15);
     holder.kill();
     wait_until("the servers are gone", || {
         processes("environ", folder).is_empty() && processes("cmdline", "sleep 4321").is_empty()

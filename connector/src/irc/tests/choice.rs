@@ -35,6 +35,10 @@ async fn enter(world: &mut World) -> Server {
     server.hears("USER pub 0 * :A bot").await;
     server.says(":irc.test 001 pubbot :Welcome pubbot!pub@bot.host").await;
     server.hears("JOIN #secret,#A,#b sesame").await;
+    // they are not asked for again
+    for channel in ["#secret", "#A", "#b"] {
+        server.says(&format!(":irc.test 403 pubbot {channel} :No such channel")).await;
+    }
     server
 }
 

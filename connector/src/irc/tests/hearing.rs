@@ -29,6 +29,63 @@ async fn a_line_in_a_channel_is_a_chat_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tags_say_when_something_was_said_by_whom_and_under_which_id() {
+    let (mut world, mut server) = World::in_a().await;
+    let tags = r"@time=2027-01-15T07:30:00.250Z;account=Alice\sA;msgid=x\:1;vendor/x=1";
+    server.says(&format!("{tags} :al!a@h PRIVMSG #a :hi")).await;
+    let event = world.event("chat.irc.#a.chat").await;
+    assert_eq!(
+        (&event["at"], &event["account"], &event["msgid"]),
+        (&json!("2027-01-15T07:30:00.250Z"), &json!("Alice A"), &json!("x;1"))
+    );
+    assert_eq!(event["source_id"], json!(protocol::source_id("test", "Alice A")));
+    server.says("@time=2027-01-15T07:31:00Z :al!a@h TOPIC #a :tea").await;
+    assert_eq!(world.event("chat.irc.#a.topic").await["at"], "2027-01-15T07:31:00.000Z");
+    // without tags, or with a time that can't be, there is our own clock
+    for line in [":al!a@h PRIVMSG #a :hi", "@time=2099-01-01T00:00:00Z :al!a@h PRIVMSG #a :hi"] {
+        server.says(line).await;
+        let event = world.event("chat.irc.#a.chat").await;
+        assert_eq!(event["at"], serde_json::to_value(protocol::Timestamp::from_millis(NOW)).unwrap(), "{line}");
+        assert_eq!(
+            (&event["account"], &event["msgid"], &event["source_id"]),
+            (&json!(null), &json!(null), &json!(null))
+        );
+    }
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_understood() {
+    let mut world = World::new().await;
+    let mut server = world.server().await;
+    server.welcomes().await;
+    server.says(":pubbot!pub@bot.host JOIN #a pubbot :A bot").await;
+    server.says(":irc.test 353 pubbot = #a :pubbot!pub@bot.host @+alice!a@h +Bob!b@some.host").await;
+    server.says(":irc.test 366 pubbot #a :End of /NAMES list.").await;
+    assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "pubbot", "is_me": true}));
+    assert_eq!(
+        body(world.event("chat.irc.#a.names").await)["members"],
+        json!([
+            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@+"}, {"nick": "Bob", "prefix": "+"}
+        ])
+    );
+    server.says(":carol!c@h JOIN #a * :Carol C").await;
+    assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
+    // what only says something about people is no event
+    for line in [
+        ":alice!a@h AWAY :gone",
+        ":alice!a@h CHGHOST a other.host",
+        ":alice!a@h SETNAME :Alice B",
+        ":bob!b@h INVITE alice #a",
+    ] {
+        server.says(line).await;
+    }
+    server.says(":alice!a@h QUIT").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_of_a_session_are_numbered_without_a_gap_and_a_new_session_begins_anew() {
     let (mut world, mut server) = World::in_a().await;
     server.says(":alice!a@h PRIVMSG #a :1").await;
@@ -121,6 +178,7 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
     ] {
         server.says(line).await;
     }
+    server.hears(concat!("NOTICE alice :\x01VERSION pubbot ", env!("CARGO_PKG_VERSION"), "\x01")).await;
     server.fence().await;
     world.ends(server).await;
 }
@@ -215,6 +273,39 @@ async fn topics_and_invitations_are_told() {
     assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
     server.says(":alice!a@h INVITE pubbot :#C.D").await;
     assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn modes_are_told_by_the_servers_own_rules() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":irc.test 005 pubbot CHANMODES=be,k,fl,imX PREFIX=(qov)~@+ :are supported").await;
+    server.says("@time=x :alice!a@h MODE #a +qXf-l pubbot 5:3").await;
+    let change = |set, mode: &str, parameter: Option<&str>| json!({"set": set, "mode": mode, "parameter": parameter});
+    let modes = [
+        change(true, "q", Some("pubbot")),
+        change(true, "X", None),
+        change(true, "f", Some("5:3")),
+        change(false, "l", None),
+    ];
+    assert_eq!(body(world.event("chat.irc.#a.mode").await), json!({"channel": "#a", "user": "alice", "modes": modes}));
+    server.says(":pubbot!pub@bot.host MODE pubbot +i").await;
+    server.says(":irc.test MODE #a").await;
+    server.fence().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_logs_in_or_out_is_told_in_each_channel_that_they_are_in() {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(":alice!a@h ACCOUNT wonderland").await;
+    let login = world.event("chat.irc.#a.account").await;
+    assert_eq!((&login["user"], &login["account"]), (&json!("alice"), &json!("wonderland")));
+    assert_eq!(login["source_id"], json!(protocol::source_id("test", "wonderland")));
+    server.says(":alice!a@h ACCOUNT *").await;
+    assert_eq!(world.event("chat.irc.#a.account").await["account"], json!(null));
+    server.says(":stranger!a@h ACCOUNT wonderland").await;
+    server.fence().await;
     world.ends(server).await;
 }
 

@@ -1,12 +1,19 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod capabilities;
+mod certificates;
+mod channels;
 mod choice;
+mod dial;
 mod faults;
 mod flood;
 mod hearing;
+mod login;
 mod proof;
+mod reconnecting;
 mod registration;
 mod speaking;
+mod tls;
 mod turns;
 mod voice;
 mod world;

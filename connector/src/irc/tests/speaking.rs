@@ -79,9 +79,17 @@ async fn a_long_text_takes_several_lines_of_which_each_reaches_its_receivers_who
 
 #[tokio::test(start_paused = true)]
 async fn a_longer_address_leaves_less_room_for_text() {
-    let (mut world, mut server) = World::in_a().await;
     let host = "h".repeat(100);
-    server.says(&format!(":irc.test 396 pubbot {host} :is now your displayed host")).await;
+    for change in
+        [format!("irc.test 396 pubbot {host} :is now your displayed host"), format!("pubbot!pub@x CHGHOST pub {host}")]
+    {
+        a_longer_address(&host, &change).await;
+    }
+}
+
+async fn a_longer_address(host: &str, change: &str) {
+    let (mut world, mut server) = World::in_a().await;
+    server.says(&format!(":{change}")).await;
     server.says(":pubbot!pub@x NICK robot").await;
     world.event("chat.irc.#a.nick").await;
     world.answers(json!({"channel": "#a", "content": "x".repeat(600)})).await;

@@ -20,7 +20,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::super::dial::{Dial, DialError, Socket};
-use super::super::{Channel, Connector, Flood, Network};
+use super::super::{Channel, Connector, Flood, Network, Server as Place, Sts, Tls};
 use crate::Secret;
 use crate::testing::TestAmbient;
 
@@ -45,22 +45,25 @@ pub struct World {
 pub fn network() -> Network {
     Network {
         name: "test".into(),
-        host: "irc.test".into(),
-        port: 6667,
-        tls: false,
+        servers: vec![Place::plain("irc.test", 6667)],
+        tls: Tls::default(),
         nick: "pubbot".into(),
         user: "pub".into(),
         realname: "A bot".into(),
         password: None,
+        login: super::super::Login::default(),
+        modes: None,
         channels: vec![
             Channel { name: "#a".into(), key: None, answers: super::super::Answers::All },
             Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: super::super::Answers::All },
         ],
+        invites: Default::default(),
         flood: Flood::Off,
         expiry: crate::Expiry::default(),
         unproved: super::super::UNPROVED,
         answers_window: Duration::from_millis(150),
         linger: Duration::ZERO,
+        place: 0,
     }
 }
 
@@ -75,18 +78,27 @@ impl World {
 
     /// One more connector on this broker.
     pub async fn on(broker: Arc<Shaky>, network: Network) -> Self {
-        Self::at(TestAmbient::arc(), broker, network).await
+        Self::build(TestAmbient::arc(), Sts::in_memory(TestAmbient::arc()), broker, network).await
     }
 
-    /// One more, with another clock.
+    /// One that knows which hosts want TLS only.
+    pub async fn knowing(sts: Sts, broker: Arc<Shaky>, network: Network) -> Self {
+        Self::build(TestAmbient::arc(), sts, broker, network).await
+    }
+
+    /// One with another clock.
     pub async fn at(ambient: Arc<dyn Ambient>, broker: Arc<Shaky>, network: Network) -> Self {
+        Self::build(ambient.clone(), Sts::in_memory(ambient), broker, network).await
+    }
+
+    async fn build(ambient: Arc<dyn Ambient>, sts: Sts, broker: Arc<Shaky>, network: Network) -> Self {
         let everything =
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
-        let dialer = Arc::new(TestDialer { sender, refusals: AtomicU32::new(0) });
+        let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
-        let connector = Connector::new(network, broker.clone(), ambient, None, stop.clone());
+        let connector = Connector::new(network, broker.clone(), ambient, None, sts, stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
         World { broker, dialer, stop, dialed, tail, running }
     }
@@ -363,6 +375,8 @@ impl Server {
         self.says(":irc.test 005 pubbot CASEMAPPING=rfc1459 PREFIX=(ov)@+ CHANTYPES=#& :are supported").await;
         self.says(":irc.test 422 pubbot :no motd").await;
         self.hears("JOIN #secret,#a sesame").await;
+        // it is not asked for again
+        self.says(":irc.test 403 pubbot #secret :No such channel").await;
     }
 
     /// Lets the bot into a channel with these names.
@@ -376,6 +390,7 @@ impl Server {
 /// Gives each connection's other end to the test; refuses as often as it is told to.
 pub struct TestDialer {
     sender: mpsc::Sender<DuplexStream>,
+    sts: Sts,
     pub refusals: AtomicU32,
 }
 
@@ -383,12 +398,20 @@ impl Dial for Arc<TestDialer> {
     async fn dial(&self) -> Result<Socket, DialError> {
         if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let why = io::ErrorKind::ConnectionRefused.into();
-            return Err(DialError::Refused { host: "irc.test".into(), port: 6667, why });
+            return Err(DialError::Refused { server: self.server().to_string(), why });
         }
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         self.sender.send(theirs).await.unwrap();
         let (reader, writer) = tokio::io::split(ours);
-        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), address: None })
+        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        Ok(Socket { reader, writer, server: self.server(), address: None, certificate: None })
+    }
+}
+
+impl TestDialer {
+    /// The only one there is.
+    fn server(&self) -> Place {
+        self.sts.as_dialed(&Place::plain("irc.test", 6667))
     }
 }
 

@@ -1,0 +1,52 @@
+//! Why a session is over, in words for those who read the log.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::flood::is_flood;
+use super::registration::{NEGOTIATE_WITHIN, WELCOME_WITHIN};
+use super::sasl::SaslError;
+use super::session::PONG_WITHIN;
+
+/// Why a session is over.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    /// By us, on purpose.
+    #[error("stopped")]
+    Stopped,
+    /// The server closed the connection; what it said about it.
+    #[error("the server closed the connection{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Closed(Option<String>),
+    /// The socket failed.
+    #[error("reading failed: {0}")]
+    Reading(io::Error),
+    /// The speaker could not write, and has said why.
+    #[error("writing failed")]
+    Writing,
+    /// Nothing was heard, not even an answer to PING.
+    #[error("the server is silent, and did not answer PING within {} s", PONG_WITHIN.as_secs())]
+    Silent,
+    /// The server never said `001`.
+    #[error("the server did not welcome us within {} s", WELCOME_WITHIN.as_secs())]
+    NotWelcomed,
+    /// It began to offer capabilities, and never came to an end.
+    #[error("the server did not come to an end with its capabilities within {} s", NEGOTIATE_WITHIN.as_secs())]
+    NotNegotiated,
+    /// We are not logged in, and have to be, or the server is not to be trusted.
+    #[error(transparent)]
+    Sasl(#[from] SaslError),
+    /// Its host is to be spoken to through TLS only (IRCv3 `sts`).
+    #[error("the server wants TLS, on port {0}")]
+    WantsTls(u16),
+    /// The nick and all others like it were refused.
+    #[error("every nick was refused, the last one with: {0}")]
+    NoNick(String),
+}
+
+impl Ended {
+    /// Whether the server threw us out because we said too much.
+    pub fn is_flood(&self) -> bool {
+        matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
+    }
+}
