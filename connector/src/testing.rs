@@ -1,9 +1,10 @@
-//! What tests are made of: a fixed wall clock, and chance that repeats.
+//! What tests are made of: a wall clock that stands still, or goes with the runtime's, and chance that repeats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{Ambient, Timestamp};
+use tokio::time::Instant;
 
 /// The moment at which every test happens.
 pub(crate) const NOW: i64 = 1_800_000_000_000;
@@ -25,5 +26,27 @@ impl Ambient for TestAmbient {
 
     fn random(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// The same with a time that goes on from there as the runtime's clock does.
+pub(crate) struct MovingAmbient {
+    still: TestAmbient,
+    since: Instant,
+}
+
+impl MovingAmbient {
+    pub fn arc() -> Arc<dyn Ambient> {
+        Arc::new(MovingAmbient { still: TestAmbient::default(), since: Instant::now() })
+    }
+}
+
+impl Ambient for MovingAmbient {
+    fn now(&self) -> Timestamp {
+        self.still.now().plus(self.since.elapsed())
+    }
+
+    fn random(&self) -> u64 {
+        self.still.random()
     }
 }

@@ -361,13 +361,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-const FLOOD: &str = "\"off\" (a server of your own), or { burst = 4, per_second = 0.5 }";
+const FLOOD: &str = "\"auto\", \"off\" (a server of your own), or { burst = 4, per_second = 0.5 }";
 
 fn flood(section: &mut Section<'_>) -> Flood {
     let what = section.path("flood");
     let node = section.take("flood").and_then(|node| section.written_out(node));
     let Some(Node { value, origin }) = node else { return Flood::default() };
     let flood = match value {
+        Value::Text(word) if word == "auto" => Some(Flood::Learned),
         Value::Text(word) if word == "off" => Some(Flood::Off),
         Value::Text(word) => {
             section.complain(&origin, format!("{what}: {word:?} is not known; expected {FLOOD}"));

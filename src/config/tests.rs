@@ -113,7 +113,7 @@ fn a_wrong_value_is_told_with_its_place() {
     complains("[networks.a]\nurl='irc://h'\nchannels=['rust']", "3:11", &["did you mean \"#rust\"?"]);
     complains("[networks.a]\nurl='irc://h'\nchannels=['#a,#b']", "3:11", &["a comma"]);
     complains("[networks.a]\nurl='irc://h'\nchannels=[{key='k'}]", "3:11", &["name: expected"]);
-    complains("[networks.a]\nurl='irc://h'\nflood='learned'", "3:7", &["\"off\"", "burst"]);
+    complains("[networks.a]\nurl='irc://h'\nflood='learned'", "3:7", &["\"auto\", \"off\"", "burst"]);
     complains("[networks.a]\nurl='irc://h'\nflood={burst=0,per_second=1}", "3:14", &["from 1 to 1000"]);
     complains("[networks.a]\nurl='irc://h'\nflood={burst=1}", "3:7", &["per_second is missing"]);
     complains("[networks.a]\nurl='irc://h'\nflood={burst=1,per_second=nan}", "3:27", &["lines a second"]);
@@ -170,6 +170,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
         ("PUBBOT_DURABILITY", "power"),
         ("PUBBOT_BROKER_PREFIX", "variable"),
         ("PUBBOT_NETWORKS_MY_NET_NICK", "variable"),
+        ("PUBBOT_NETWORKS_MY_NET_FLOOD", "auto"),
         ("PUBBOT_NETWORKS_MY_NET_CHANNELS", "#a, #b"),
         ("PUBBOT_NETWORKS_OTHER_URL", "ircs://other"),
         ("PUBBOT_NETWORKS_OTHER_CHANNELS", "[{ name = '#k', key = 's' }]"),
@@ -188,7 +189,7 @@ fn the_environment_goes_over_the_file_and_options_over_both() {
     assert_eq!((mine.name.as_str(), mine.nick.as_str(), mine.channels.len()), ("my-net", "variable", 2));
     assert_eq!((other.name.as_str(), other.servers[0].port), ("other", 6697));
     assert_eq!(other.channels[0].key, Some(Secret::new("s")));
-    assert_eq!(other.flood, Flood::Budget { burst: 9, per_second: 2.0 });
+    assert_eq!((mine.flood, other.flood), (Flood::Learned, Flood::Budget { burst: 9, per_second: 2.0 }));
     assert_eq!(config.routes["news"].len(), 2);
     assert_eq!(config.plugins.unwrap(), ["ping", "help"]);
 }

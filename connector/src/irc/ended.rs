@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::flood::is_flood;
 use super::registration::{NEGOTIATE_WITHIN, WELCOME_WITHIN};
 use super::sasl::SaslError;
 use super::session::PONG_WITHIN;
@@ -41,4 +42,11 @@ pub(super) enum Ended {
     /// The nick and all others like it were refused.
     #[error("every nick was refused, the last one with: {0}")]
     NoNick(String),
+}
+
+impl Ended {
+    /// Whether the server threw us out because we said too much.
+    pub fn is_flood(&self) -> bool {
+        matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
+    }
 }

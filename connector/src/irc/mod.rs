@@ -24,10 +24,12 @@ mod identity;
 mod isupport;
 mod labels;
 mod line;
+mod lines;
 mod login;
 mod loops;
 mod modes;
 mod nickserv;
+mod pace;
 mod pem;
 mod proof;
 mod reach;
@@ -36,6 +38,7 @@ mod refusal;
 mod registration;
 mod rejoin;
 mod resolve;
+mod round;
 mod sasl;
 mod scram;
 mod server;
@@ -48,6 +51,7 @@ mod tags;
 mod tests;
 mod tls;
 mod trust;
+mod under_way;
 mod voice;
 
 use std::sync::Arc;
@@ -411,7 +415,10 @@ impl Connector {
         let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.might_speak = session.might_speak();
         hang_up.cancel();
-        let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+        let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+        if why.is_flood() {
+            speaker.halve();
+        }
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();
         }

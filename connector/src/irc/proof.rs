@@ -46,6 +46,17 @@ pub(super) struct Refusal {
     pub why: String,
 }
 
+/// The numbers by which a server refuses a line because we say too much to too many: ERR_TARGETTOOFAST and solanum's
+/// ERR_TARGCHANGE.
+const TOO_FAST: [&str; 2] = ["439 ", "707 "];
+
+impl Refusal {
+    /// Whether the line came too soon.
+    pub fn is_too_fast(&self) -> bool {
+        TOO_FAST.iter().any(|number| self.why.starts_with(number))
+    }
+}
+
 /// A line that was written.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
@@ -57,7 +68,25 @@ pub(super) struct Written {
     /// A hash of what it says.
     text: u64,
     label: Option<u64>,
-    fence: Option<u64>,
+    fence: Option<Fence>,
+    /// When it was written.
+    pub at: Instant,
+}
+
+impl Written {
+    /// When the server was asked for what proves it.
+    pub fn asked_at(&self, proof: &Proof) -> Instant {
+        match (proof, self.fence) {
+            (Proof::Fence(_), Some(fence)) => fence.at,
+            _ => self.at,
+        }
+    }
+}
+
+/// A PING behind lines.
+#[derive(Clone, Copy, Debug)]
+struct Fence {
+    number: u64,
     at: Instant,
 }
 
@@ -110,18 +139,19 @@ impl Unproved {
     /// A fence is being written behind all lines: its number.
     pub fn fence(&mut self) -> u64 {
         self.last_fence += 1;
-        self.fenced_at = Some(Instant::now());
+        let fence = Fence { number: self.last_fence, at: Instant::now() };
+        self.fenced_at = Some(fence.at);
         for line in self.lines.iter_mut().rev().take_while(|line| line.fence.is_none()) {
-            line.fence = Some(self.last_fence);
+            line.fence = Some(fence);
         }
-        self.last_fence
+        fence.number
     }
 
     /// The lines that this proves, which are taken out.
     pub fn prove(&mut self, proof: &Proof) -> Vec<Written> {
         match proof {
             Proof::Fence(number) => {
-                let before = |line: &Written| line.fence.is_some_and(|fence| fence <= *number);
+                let before = |line: &Written| line.fence.is_some_and(|fence| fence.number <= *number);
                 let proved = self.lines.iter().take_while(|line| before(line)).count();
                 self.lines.drain(..proved).collect()
             }
@@ -189,6 +219,16 @@ mod tests {
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(second))), [3]);
         assert_eq!(unproved.len(), 1);
         assert!(unproved.unfenced_since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_long_a_proof_takes_counts_from_the_fence_or_from_the_line() {
+        let (mut unproved, written_at) = (written(Means::Labels, &["#a", "#b"]), Instant::now());
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        let (fence, fenced_at) = (Proof::Fence(unproved.fence()), Instant::now());
+        let label = Proof::Label(1);
+        assert_eq!(unproved.prove(&label)[0].asked_at(&label), written_at);
+        assert_eq!(unproved.prove(&fence)[0].asked_at(&fence), fenced_at);
     }
 
     #[test]

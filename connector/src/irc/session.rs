@@ -412,6 +412,7 @@ impl<'a> Session<'a> {
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
             }
+            Response::RPL_TRYAGAIN => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
                 self.tell_identity().await

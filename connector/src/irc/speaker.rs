@@ -20,13 +20,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Network;
-use super::agenda::{Agenda, Next};
+use super::agenda::Agenda;
 use super::capabilities::Capabilities;
 use super::dial::Writer;
-use super::flood::Budget;
+use super::flood::{Budget, Urgency};
 use super::line::Line;
 use super::loops::Loops;
+use super::pace::Pace;
 use super::proof::{Means, Proof, Refusal, Unproved};
+use super::round::Next;
 use super::voice::Permission;
 use crate::memory::Writing;
 use crate::replies::{Consumers, Replies};
@@ -67,6 +69,8 @@ pub(super) enum Order {
     Proved(Proof),
     /// The server would not take a line.
     Refused(Refusal),
+    /// The server lets us know that we say too much: halve the pace.
+    Halve,
     /// Say nothing new but what is at hand for so long, wait for the last proofs, and write this line as the last one.
     Leave { goodbye: Line, linger: Duration },
 }
@@ -101,11 +105,13 @@ pub(super) struct Speaker {
     /// The grant under which the memory was read last.
     read_under: Option<u64>,
     loops: Loops,
+    budget: Budget,
 }
 
 impl Speaker {
     pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
-        Speaker { replies, network, permission, read_under: None, loops }
+        let budget = Budget::new(network.flood);
+        Speaker { replies, network, permission, read_under: None, loops, budget }
     }
 
     /// Reads what was said under other grants, and takes over from whoever wrote that: their secret.
@@ -127,6 +133,11 @@ impl Speaker {
         {
             self.replies.remembered(record);
         }
+    }
+
+    /// The server threw us out because we said too much.
+    pub fn halve(&mut self) {
+        halve(&mut self.budget, Instant::now(), &self.network);
     }
 
     /// Speaks on one connection until the session gives no more orders or hangs up, or a write fails; that is told
@@ -161,7 +172,7 @@ struct Turn<'a> {
     /// Consumers on their way from the broker, asked for under this grant.
     consuming: Option<(u64, BoxFuture<'static, Consumers>)>,
     agenda: Agenda,
-    budget: Budget,
+    budget: &'a mut Budget,
     means: Means,
     unproved: Unproved,
     /// Records of the memory being written, and when it may be tried again.
@@ -181,7 +192,8 @@ struct Leaving {
 
 impl<'a> Turn<'a> {
     fn new(speaker: &'a mut Speaker, writer: Writer, orders: mpsc::Receiver<Order>) -> Self {
-        let Speaker { replies, network, permission, read_under, loops } = speaker;
+        let Speaker { replies, network, permission, read_under, loops, budget } = speaker;
+        budget.connected();
         Turn {
             replies,
             network: network.clone(),
@@ -194,7 +206,7 @@ impl<'a> Turn<'a> {
             leaving: None,
             consuming: None,
             agenda: Agenda::new(network.clone(), loops.clone()),
-            budget: Budget::new(network.flood),
+            budget,
             means: Means::default(),
             unproved: Unproved::default(),
             remembering: FuturesUnordered::new(),
@@ -227,7 +239,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Fills the next write with all that may be said now: orders first, then answers, then notices.
+    /// Fills the next write with all that may be said now: orders first, then answers, then notices, one channel after
+    /// the other.
     fn gather(&mut self) {
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
@@ -235,7 +248,10 @@ impl<'a> Turn<'a> {
         self.remember();
         self.look_whether_to_speak();
         self.agenda.decide(self.replies);
-        while self.write.len() < WRITE_BYTES && self.may_say_a_line() && self.budget.take() {
+        while self.write.len() < WRITE_BYTES
+            && let Some(urgency) = self.may_say_a_line()
+            && self.budget.take(urgency)
+        {
             self.say_line();
         }
         self.fence();
@@ -245,11 +261,12 @@ impl<'a> Turn<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(line) => self.add(&line),
-            Order::Identity { bytes } => self.agenda.identity = bytes,
+            Order::Identity { bytes } => self.agenda.set_identity(bytes),
             Order::Capabilities(capabilities) => self.means = capabilities.means(),
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
             Order::Refused(refusal) => self.refused(&refusal),
+            Order::Halve => self.halve(Instant::now()),
             Order::Leave { goodbye, linger } => {
                 let now = Instant::now();
                 self.leaving = Some(Leaving { goodbye, linger: now + linger, until: now + linger + FINISH_WITHIN });
@@ -258,7 +275,7 @@ impl<'a> Turn<'a> {
     }
 
     fn add(&mut self, line: &Line) {
-        self.budget.charge();
+        self.budget.charge(line);
         self.write.extend_from_slice(line.bytes());
     }
 
@@ -304,9 +321,12 @@ impl<'a> Turn<'a> {
         self.agenda.open(consumers);
     }
 
-    /// Whether a line may be written, but for the budget; asks whether we may speak just before.
-    fn may_say_a_line(&mut self) -> bool {
-        !self.dismissed && self.has_room() && self.has_line() && self.grant().is_some()
+    /// The line that may be written, but for the budget; asks whether we may speak just before.
+    fn may_say_a_line(&mut self) -> Option<Urgency> {
+        if self.dismissed || !self.has_room() {
+            return None;
+        }
+        self.agenda.next_is(self.replies).filter(|_| self.grant().is_some())
     }
 
     /// Whether few enough lines are written and not yet proved and remembered.
@@ -315,7 +335,7 @@ impl<'a> Turn<'a> {
     }
 
     fn has_line(&mut self) -> bool {
-        self.agenda.has_line(self.replies)
+        self.agenda.next_is(self.replies).is_some()
     }
 
     fn say_line(&mut self) {
@@ -350,7 +370,11 @@ impl<'a> Turn<'a> {
 
     /// The server took lines.
     fn proved(&mut self, proof: &Proof) {
-        for line in self.unproved.prove(proof) {
+        let lines = self.unproved.prove(proof);
+        if let Some(last) = lines.last() {
+            self.budget.proved(last.asked_at(proof), lines.len());
+        }
+        for line in lines {
             self.agenda.proved(&line, self.replies);
         }
         let unproved = &self.unproved;
@@ -361,7 +385,15 @@ impl<'a> Turn<'a> {
     fn refused(&mut self, refusal: &Refusal) {
         if let Some(line) = self.unproved.refuse(refusal) {
             self.agenda.refused(&line, &refusal.why, self.replies);
+            if refusal.is_too_fast() {
+                self.halve(line.at);
+            }
         }
+    }
+
+    /// Something written at that time was too much for the server.
+    fn halve(&mut self, written_at: Instant) {
+        halve(self.budget, written_at, &self.network);
     }
 
     /// Writes the memory down, if there is something to write.
@@ -439,7 +471,7 @@ impl<'a> Turn<'a> {
     fn next_moment(&mut self) -> Instant {
         let now = Instant::now();
         let look = if self.permission.number().is_some() { now + LOOK_EVERY * 10 } else { now + LOOK_EVERY };
-        let line = self.may_say_a_line().then(|| self.budget.next());
+        let line = self.may_say_a_line().map(|urgency| self.budget.next(urgency));
         let leaving =
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });
         let decision = self.agenda.next_decision();
@@ -455,6 +487,7 @@ impl<'a> Turn<'a> {
             match order {
                 Order::Proved(proof) => self.proved(&proof),
                 Order::Refused(refusal) => self.refused(&refusal),
+                Order::Halve => self.halve(Instant::now()),
                 _ => {}
             }
         }
@@ -479,6 +512,17 @@ pub(super) fn fence_token(number: u64) -> String {
 /// The number of the fence that a PONG answers.
 pub(super) fn fence_number(token: &str) -> Option<u64> {
     token.strip_prefix(FENCE)?.parse().ok()
+}
+
+fn halve(budget: &mut Budget, written_at: Instant, Network { name, .. }: &Network) {
+    if let Some(Pace { burst, per_second }) = budget.halve(written_at) {
+        tracing::warn!(
+            network = name,
+            burst,
+            per_second,
+            "we say too much for this server: from now on at half the pace"
+        );
+    }
 }
 
 async fn write_all(writer: &mut Writer, bytes: &[u8]) -> io::Result<()> {

@@ -277,7 +277,7 @@ async fn a_line_that_is_refused_before_the_pong_ends_its_reply_for_good_and_prov
         let (mut world, mut server) = World::in_a().await;
         world.answers(json!({"id": Uuid::from_u128(1), "channel": "#a", "content": ["1", "x", "x"]})).await;
         world.answers(json!({"id": Uuid::from_u128(2), "channel": "bob", "content": "2"})).await;
-        for line in ["PRIVMSG #a :1", "PRIVMSG #a :x", "PRIVMSG #a :x", "PRIVMSG bob :2"] {
+        for line in ["PRIVMSG #a :1", "PRIVMSG bob :2", "PRIVMSG #a :x", "PRIVMSG #a :x"] {
             server.hears_exactly(line).await;
         }
         let fence = server.is_asked_for_a_fence().await;

@@ -10,7 +10,7 @@ use bus::{
     Address, Broker, Confirm, Consumer, Delivery, Embedded, Lease, Lock, Message, Properties, Queue, Topology,
     boot_time,
 };
-use protocol::Pattern;
+use protocol::{Ambient, Pattern};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc};
@@ -78,18 +78,27 @@ impl World {
 
     /// One more connector on this broker.
     pub async fn on(broker: Arc<Shaky>, network: Network) -> Self {
-        Self::knowing(Sts::in_memory(TestAmbient::arc()), broker, network).await
+        Self::build(TestAmbient::arc(), Sts::in_memory(TestAmbient::arc()), broker, network).await
     }
 
     /// One that knows which hosts want TLS only.
     pub async fn knowing(sts: Sts, broker: Arc<Shaky>, network: Network) -> Self {
+        Self::build(TestAmbient::arc(), sts, broker, network).await
+    }
+
+    /// One with another clock.
+    pub async fn at(ambient: Arc<dyn Ambient>, broker: Arc<Shaky>, network: Network) -> Self {
+        Self::build(ambient.clone(), Sts::in_memory(ambient), broker, network).await
+    }
+
+    async fn build(ambient: Arc<dyn Ambient>, sts: Sts, broker: Arc<Shaky>, network: Network) -> Self {
         let everything =
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
         let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
         let stop = CancellationToken::new();
-        let connector = Connector::new(network, broker.clone(), TestAmbient::arc(), None, sts, stop.clone());
+        let connector = Connector::new(network, broker.clone(), ambient, None, sts, stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
         World { broker, dialer, stop, dialed, tail, running }
     }
@@ -275,6 +284,11 @@ impl Server {
         let mut line = String::new();
         timeout(PATIENCE, self.reader.read_line(&mut line)).await.expect("the bot said nothing").unwrap();
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no complete line: {line:?}")).to_owned()
+    }
+
+    /// The next line of the bot, whatever it is, if it comes until then.
+    pub async fn line_until(&mut self, until: Instant) -> Option<String> {
+        timeout_at(until, self.any_line()).await.ok()
     }
 
     /// The bot says nothing at all for so long, not even a fence; its PINGs into the silence don't count.
