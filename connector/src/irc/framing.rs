@@ -81,7 +81,7 @@ fn read(line: &[u8]) -> Result<Message, Fault> {
         return Err(Fault::TooLong);
     }
     let text = decode(line);
-    with_modes_unread(&normalise(&text)).parse().map_err(|_| Fault::Unparsable(text.to_string()))
+    normalise(&text).parse().map_err(|_| Fault::Unparsable(text.to_string()))
 }
 
 /// Whether both the tags and the rest keep to their limits.
@@ -91,22 +91,6 @@ fn fits(line: &[u8]) -> bool {
         _ => 0,
     };
     tags <= MAX_TAG_BYTES && line.len() - tags <= MAX_LINE_BYTES - 2
-}
-
-/// How a MODE reaches us: the parser would take it apart by the modes of RFC 1459, whatever the server's are, and refuse
-/// what it doesn't know. So it is given a command that it leaves alone.
-pub(super) const MODE: &str = "X-MODE";
-
-fn with_modes_unread(line: &str) -> Cow<'_, str> {
-    let (tags, rest) = head(line, '@');
-    let (prefix, rest) = head(rest, ':');
-    match rest.split_once(' ') {
-        Some((command, parameters)) if command.eq_ignore_ascii_case("MODE") => {
-            let parts = [tags, prefix, MODE, parameters];
-            Cow::Owned(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
-        }
-        _ => Cow::Borrowed(line),
-    }
 }
 
 /// The number of an answer and its parameters, of which the first is our own nick. The parser knows some numbers by
@@ -124,17 +108,32 @@ fn decode(line: &[u8]) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { text }
 }
 
-/// Makes the spaces around tags and prefix single ones, since the parser takes a second one for an empty command.
+/// How a MODE reaches us: the parser would take it apart by the modes of RFC 1459, whatever the server's are, and refuse
+/// what it doesn't know. So it is given a command that it leaves alone.
+pub(super) const MODE: &str = "X-MODE";
+
+/// The line as the parser is to read it: with single spaces around tags and prefix, since it takes a second one for an empty
+/// command, and with [`MODE`].
 fn normalise(line: &str) -> Cow<'_, str> {
     let rest = line.trim_start_matches(' ');
     let (tags, rest) = head(rest, '@');
     let (prefix, rest) = head(rest, ':');
+    if let Some((command, parameters)) = rest.split_once(' ')
+        && command.eq_ignore_ascii_case("MODE")
+    {
+        return Cow::Owned(joined([tags, prefix, MODE, parameters]));
+    }
     let parts = [tags, prefix, rest];
     let spaces = usize::from(!tags.is_empty()) + usize::from(!prefix.is_empty());
     if parts.iter().map(|part| part.len()).sum::<usize>() + spaces == line.len() {
         return Cow::Borrowed(line);
     }
-    Cow::Owned(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+    Cow::Owned(joined(parts))
+}
+
+/// What is not empty of them, with single spaces between.
+fn joined<const N: usize>(parts: [&str; N]) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Splits off the first word if it begins with `mark`, with the spaces behind it.

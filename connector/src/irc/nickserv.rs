@@ -6,7 +6,7 @@ use std::time::Duration;
 use irc_proto::{Command, Message, Prefix};
 use protocol::ReplyKind;
 
-use super::framing::numbered;
+use super::framing::{MODE, numbered};
 use super::line::Line;
 use super::login::{Login, Sasl};
 
@@ -15,7 +15,7 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 const NICKSERV: &str = "NickServ";
 /// The mode of those who are logged in.
-const REGISTERED: &str = "+r";
+const REGISTERED: char = 'r';
 /// What NickServ's answers have in common, whichever services they are (Atheme, Anope, DALnet's).
 const ANSWERS: [&str; 7] =
     ["identified", "accepted", "logged in", "invalid", "incorrect", "not registered", "n't registered"];
@@ -37,7 +37,9 @@ pub(super) fn is_answer(message: &Message, is_me: impl Fn(&str) -> bool) -> bool
             let text = text.to_ascii_lowercase();
             from_nickserv && ANSWERS.iter().any(|answer| text.contains(answer))
         }
-        Command::UserMODE(nick, modes) => is_me(nick) && modes.iter().any(|mode| mode.to_string() == REGISTERED),
+        Command::Raw(mode, parameters) if mode == MODE => {
+            matches!(parameters.as_slice(), [nick, modes, ..] if is_me(nick) && set(modes).any(|mode| mode == REGISTERED))
+        }
         command => match numbered(command) {
             Some((900, _)) => true,
             // nobody of that name is there
@@ -45,6 +47,15 @@ pub(super) fn is_answer(message: &Message, is_me: impl Fn(&str) -> bool) -> bool
             _ => false,
         },
     }
+}
+
+/// The modes that `+ir-w` sets.
+fn set(modes: &str) -> impl Iterator<Item = char> {
+    let mut sets = true;
+    modes.chars().filter(move |mode| {
+        sets = if matches!(mode, '+' | '-') { *mode == '+' } else { sets };
+        sets && *mode != '+'
+    })
 }
 
 /// Whether this is NickServ.
@@ -56,6 +67,13 @@ pub(super) fn is_nickserv(nick: &str) -> bool {
 mod tests {
     use super::*;
     use crate::Secret;
+    use crate::irc::framing::Framing;
+
+    fn heard(line: &str) -> Message {
+        let mut framing = Framing::new("test");
+        framing.feed(format!("{line}\n").as_bytes());
+        framing.next_message().unwrap()
+    }
 
     fn said(login: &Login) -> Option<String> {
         identify(login).map(|line| String::from_utf8_lossy(line.bytes()).trim_end().to_owned())
@@ -77,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_one_of_several_things() {
-        let is = |line: &str| is_answer(&line.parse().unwrap(), |nick| nick == "pubbot");
+        let is = |line: &str| is_answer(&heard(line), |nick| nick == "pubbot");
         for line in [
             ":NickServ!s@services NOTICE pubbot :You are now identified for \x02bot\x02.",
             ":nickserv!s@services NOTICE pubbot :Password accepted - you are now recognized.",

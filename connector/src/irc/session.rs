@@ -281,6 +281,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.hear_of_tls(&message.command)?;
+        if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
+            self.rejoin.logged_in();
+        }
         let labelled = self.labels.see(&message);
         if self.join_refused(&message) {
             return Ok(());
@@ -565,9 +568,6 @@ impl<'a> Session<'a> {
     /// Whether a message refuses one of our JOINs; then it is tried again when the reason may have passed.
     fn join_refused(&mut self, message: &Message) -> bool {
         let Some((number, parameters)) = numbered(&message.command) else { return false };
-        if number == LOGGED_IN {
-            self.rejoin.logged_in();
-        }
         let Some(channel) = parameters.get(1) else { return false };
         let Some(again) = self.rejoin.refused(number, channel) else { return false };
         let why = parameters.last().map_or("", String::as_str);

@@ -306,12 +306,14 @@ async fn the_channels_wait_for_nickserv_but_not_for_long() {
         ":NickServ!s@services NOTICE pubbot :You are now identified for bot.",
         ":irc.test 900 pubbot pubbot!pub@h bot :You are now logged in as bot",
         ":NickServ MODE pubbot :+r",
+        ":irc.test MODE pubbot :-w+ir",
     ] {
         let (world, mut server) = identifying().await;
         server.hears_nothing_for(Duration::from_secs(3)).await;
+        let answered = Instant::now();
         server.says(answer).await;
         server.hears("JOIN #secret,#a sesame").await;
-        assert!(began.elapsed() > Duration::ZERO);
+        assert_eq!(answered.elapsed().as_secs(), 0, "{answer}");
         world.dies().await;
     }
 }
