@@ -4,14 +4,14 @@ use std::io;
 
 use thiserror::Error;
 
-use super::flood::is_flood;
-use super::registration::{NEGOTIATE_WITHIN, WELCOME_WITHIN};
-use super::sasl::SaslError;
-use super::session::PONG_WITHIN;
+use crate::irc::register::registration::{NEGOTIATE_WITHIN, WELCOME_WITHIN};
+use crate::irc::register::sasl::SaslError;
+use crate::irc::session::PONG_WITHIN;
+use crate::irc::speak::flood::is_flood;
 
 /// Why a session is over.
 #[derive(Debug, Error)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// By us, on purpose.
     #[error("stopped")]
     Stopped,

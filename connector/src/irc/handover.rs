@@ -5,8 +5,8 @@
 use irc_proto::{Command, Message};
 use uuid::Uuid;
 
-use super::line::Line;
-use super::voice::Permission;
+use crate::irc::speak::line::Line;
+use crate::irc::voice::Permission;
 
 /// The CTCP message that calls.
 const CALL: &str = "\x01PUBBOT-LEAVE ";
@@ -16,7 +16,7 @@ const CALLS: u32 = 5;
 
 /// Who speaks now, and who spoke before.
 #[derive(Clone)]
-pub(super) struct Handover {
+pub(crate) struct Handover {
     ours: Uuid,
     theirs: Option<Uuid>,
     permission: Permission,
@@ -46,8 +46,8 @@ impl Handover {
 
 #[cfg(test)]
 mod tests {
-    use super::super::voice::Grant;
     use super::*;
+    use crate::irc::voice::Grant;
     use bus::Lease;
     use std::time::Duration;
 

@@ -14,32 +14,32 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::capabilities::Capabilities;
-use super::ctcp::Ctcp;
-use super::dial::Reader;
-pub(super) use super::ended::Ended;
-use super::events::{Events, View};
-use super::framing::{Framing, numbered};
-use super::handover::Handover;
-use super::labels::{Labelled, Labels};
-use super::line::Line;
-use super::loops::Loops;
-use super::modes::Modes;
-use super::nickserv;
-use super::proof::{Means, Proof};
-use super::reason::Reason;
-use super::refusal::refusal;
-use super::registration::{Registration, Todo, join_lines};
-use super::rejoin::Rejoin;
-use super::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
-use super::sts::{Sts, StsAnswer};
-use super::{Answers, Channel, Invites, Network, Server};
+pub(crate) use crate::irc::ended::Ended;
+use crate::irc::handover::Handover;
+use crate::irc::hear::ctcp::Ctcp;
+use crate::irc::hear::events::{Events, View};
+use crate::irc::hear::framing::{Framing, numbered};
+use crate::irc::hear::labels::{Labelled, Labels};
+use crate::irc::hear::refusal::refusal;
+use crate::irc::hear::rejoin::Rejoin;
+use crate::irc::reach::dial::Reader;
+use crate::irc::reach::reason::Reason;
+use crate::irc::reach::sts::{Sts, StsAnswer};
+use crate::irc::register::capabilities::Capabilities;
+use crate::irc::register::modes::Modes;
+use crate::irc::register::nickserv;
+use crate::irc::register::registration::{Registration, Todo, join_lines};
+use crate::irc::speak::line::Line;
+use crate::irc::speak::loops::Loops;
+use crate::irc::speak::proof::{Means, Proof};
+use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
+use crate::irc::{Answers, Channel, Invites, Network, Server};
 use crate::outbox::Outbox;
 
 /// A server that is silent for so long is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long it may take to answer that.
-pub(super) const PONG_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const PONG_WITHIN: Duration = Duration::from_secs(30);
 /// How long the speaker may take to have room for one more line of ours: it waits for the server only.
 const ORDER_WITHIN: Duration = Duration::from_secs(30);
 /// How long a server may take to close the connection after our QUIT.
@@ -59,7 +59,7 @@ const PING_TOKEN: &str = "pubbot";
 const GOODBYE: &str = "pubbot";
 
 /// One connection's state.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     network: Arc<Network>,
     orders: Option<mpsc::Sender<Order>>,
     framing: Framing,
@@ -108,7 +108,7 @@ pub(super) struct Session<'a> {
 
 /// Under which nick the bot may be in channels and speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NickFence {
+pub(crate) enum NickFence {
     /// Under its own alone: so the server itself refuses a second bot.
     Up,
     /// Under any like it, while nobody else can be speaking for us: as long as the lock is ours by this grant.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::PROTO;
+use crate::irc::PROTO;
 
 /// Who waits longer than this for the lock is a standby, and says so.
 const STANDBY_AFTER: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A permission to speak.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
+pub(crate) struct Grant {
     /// Holds as long as it is certain.
     pub lease: Lease,
     /// Which one this is of those that this process had.
@@ -44,14 +44,14 @@ enum Standing {
 }
 
 /// Asks for a network's lock, again whenever it was lost. Dropped, it gives the lock back.
-pub(super) struct Voice {
+pub(crate) struct Voice {
     standing: watch::Receiver<Standing>,
     _keeper: AbortOnDropHandle<()>,
 }
 
 /// For others to look at.
 #[derive(Clone)]
-pub(super) struct Permission(watch::Receiver<Standing>);
+pub(crate) struct Permission(watch::Receiver<Standing>);
 
 impl Voice {
     pub fn ask(broker: Arc<dyn Broker>, network: &str) -> Self {

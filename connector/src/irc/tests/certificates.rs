@@ -13,7 +13,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{ClientCertificate, Fingerprint};
+use crate::irc::{ClientCertificate, Fingerprint};
 
 /// A certificate and its key.
 pub struct Pair {

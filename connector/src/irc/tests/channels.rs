@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{Invites, Network};
 use super::world::{World, network};
+use crate::irc::{Invites, Network};
 
 #[tokio::test(start_paused = true)]
 async fn who_is_kicked_comes_back_after_a_pause_that_doubles() {

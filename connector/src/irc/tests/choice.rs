@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::choice::MAX_HELD;
-use super::super::{Answers, Channel, Network};
 use super::world::{Server, World, network};
+use crate::irc::speak::choice::MAX_HELD;
+use crate::irc::{Answers, Channel, Network};
 
 const A_WHILE: Duration = Duration::from_secs(30);
 

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::dial::{Dial, DialError, Dialer};
-use super::super::{Network, Server, Sts, Tls, Trust};
 use super::certificates::Plan;
 use super::world::network;
+use crate::irc::reach::dial::{Dial, DialError, Dialer};
+use crate::irc::{Network, Server, Sts, Tls, Trust};
 use crate::testing::TestAmbient;
 
 /// A server on this address of the machine; it must be kept.

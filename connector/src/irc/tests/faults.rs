@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::{Flood, Network};
 use super::world::{World, network};
+use crate::irc::{Flood, Network};
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_asked_and_one_that_answers_is_kept() {

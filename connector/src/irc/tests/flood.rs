@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::{Flood, Network};
 use super::world::{Server, World, network};
+use crate::irc::{Flood, Network};
 
 /// How a server limits its clients: each command costs, and so much may be run up until further ones wait.
 #[derive(Clone, Copy)]

@@ -8,11 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::super::registration::{Registration, Todo};
-use super::super::scram::First;
-use super::super::{Login, Mechanism, Network, Sasl};
 use super::world::{Server, World, network};
 use crate::Secret;
+use crate::irc::register::registration::{Registration, Todo};
+use crate::irc::register::scram::First;
+use crate::irc::{Login, Mechanism, Network, Sasl};
 use crate::testing::TestAmbient;
 
 const PASSWORD: &str = "correct horse";

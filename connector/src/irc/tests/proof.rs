@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::{Flood, Network};
 use super::world::{Server, World, network};
+use crate::irc::{Flood, Network};
 
 const LABELS: [&str; 4] = ["message-tags", "batch", "labeled-response", "echo-message"];
 const LABELS_ONLY: [&str; 3] = ["message-tags", "batch", "labeled-response"];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{Network, Server as Place, Sts};
 use super::world::{Server, Shaky, World, network};
+use crate::irc::{Network, Server as Place, Sts};
 use crate::testing::TestAmbient;
 
 /// The bot is back after so many seconds.

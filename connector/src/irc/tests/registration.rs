@@ -22,7 +22,7 @@ async fn the_bot_registers_and_joins_its_channels_in_one_line_with_their_keys() 
 
 #[tokio::test(start_paused = true)]
 async fn the_password_goes_first() {
-    let mut world = World::of(super::super::Network { password: Some(Secret::new("open sesame")), ..network() }).await;
+    let mut world = World::of(crate::irc::Network { password: Some(Secret::new("open sesame")), ..network() }).await;
     let mut server = world.server().await;
     server.hears("PASS :open sesame").await;
     server.welcomes().await;
@@ -51,7 +51,7 @@ async fn a_nick_that_is_taken_is_followed_by_others_like_it() {
 async fn when_every_nick_is_refused_the_bot_hangs_up_and_tries_again_later() {
     let mut world = World::new().await;
     let mut server = world.server().await;
-    for nick in super::super::registration::Nicks::new("pubbot") {
+    for nick in crate::irc::register::registration::Nicks::new("pubbot") {
         refused(&mut server, &nick, 433).await;
     }
     server.hears_the_end().await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::{Flood, Network};
 use super::world::{World, network};
+use crate::irc::{Flood, Network};
 use crate::testing::NOW;
 
 #[tokio::test(start_paused = true)]

@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::dial::DialError;
-use super::super::reason::Reason;
-use super::super::{Distrust, Fingerprint, Server, Tls, Trust};
 use super::certificates::{Authority, Pair, Plan};
+use crate::irc::reach::dial::DialError;
+use crate::irc::reach::reason::Reason;
+use crate::irc::{Distrust, Fingerprint, Server, Tls, Trust};
 
 fn irc_test() -> Server {
     Server::encrypted("irc.test", 6697)

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::{Flood, Network};
 use super::world::{Server, World, network};
+use crate::irc::{Flood, Network};
 use crate::testing::MovingAmbient;
 
 fn reply(n: u128, channel: &str, content: &str) -> Value {

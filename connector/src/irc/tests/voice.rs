@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::{Answers, Channel, Network};
 use super::world::{AN_HOUR, Server, Shaky, World, network};
+use crate::irc::{Answers, Channel, Network};
 
 const A_WHILE: Duration = Duration::from_secs(30);
 

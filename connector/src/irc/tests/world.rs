@@ -19,9 +19,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::super::dial::{Dial, DialError, Socket};
-use super::super::{Channel, Connector, Flood, Network, Server as Place, Sts, Tls};
 use crate::Secret;
+use crate::irc::connector::Connector;
+use crate::irc::reach::dial::{Dial, DialError, Socket};
+use crate::irc::{Channel, Flood, Network, Server as Place, Sts, Tls};
 use crate::testing::TestAmbient;
 
 /// Longer than anything that the connector waits for, on the paused clock.
@@ -51,16 +52,16 @@ pub fn network() -> Network {
         user: "pub".into(),
         realname: "A bot".into(),
         password: None,
-        login: super::super::Login::default(),
+        login: crate::irc::Login::default(),
         modes: None,
         channels: vec![
-            Channel { name: "#a".into(), key: None, answers: super::super::Answers::All },
-            Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: super::super::Answers::All },
+            Channel { name: "#a".into(), key: None, answers: crate::irc::Answers::All },
+            Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: crate::irc::Answers::All },
         ],
         invites: Default::default(),
         flood: Flood::Off,
         expiry: crate::Expiry::default(),
-        unproved: super::super::UNPROVED,
+        unproved: crate::irc::UNPROVED,
         answers_window: Duration::from_millis(150),
         linger: Duration::ZERO,
         place: 0,

@@ -1,0 +1,281 @@
+//! What is heard becomes events: who said what where, who came and went. What others' commands mean for the channels
+//! is noted on the way, since a QUIT's events depend on it.
+
+use std::sync::Arc;
+
+use irc_proto::{Command, Message, Prefix};
+use protocol::{
+    Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Mode, Names,
+    Nick, RoutingKey, Topic, event_id, source_id,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::address::said_to;
+use crate::irc::PROTO;
+use crate::irc::hear::channels::Channels;
+use crate::irc::hear::framing::MODE;
+use crate::irc::hear::identity::Identity;
+use crate::irc::hear::isupport::Isupport;
+use crate::irc::hear::tags::Tags;
+use crate::irc::speak::loops::Loops;
+use crate::outbox::Outbox;
+
+/// What the bot knows of the network during one session.
+pub(crate) struct View {
+    pub me: Identity,
+    pub isupport: Isupport,
+    pub channels: Channels,
+}
+
+impl View {
+    pub fn new(nick: &str) -> Self {
+        View { me: Identity::new(nick), isupport: Isupport::default(), channels: Channels::default() }
+    }
+
+    /// Takes the parameters of `005`.
+    pub fn learn<'a>(&mut self, parameters: impl Iterator<Item = &'a str>) {
+        parameters.for_each(|parameter| self.isupport.take(parameter));
+        self.channels.compare_by(self.isupport.casemapping);
+    }
+
+    pub fn is_me(&self, nick: &str) -> bool {
+        self.same(nick, &self.me.nick)
+    }
+
+    fn same(&self, a: &str, b: &str) -> bool {
+        self.isupport.casemapping.same(a, b)
+    }
+}
+
+/// Writes down what happens in one session, numbered from 1.
+pub(crate) struct Events<'a> {
+    network: String,
+    session: Uuid,
+    seq: u64,
+    ambient: Arc<dyn Ambient>,
+    outbox: &'a mut Outbox,
+    loops: Loops,
+    /// The tags of the message at hand.
+    tags: Tags,
+}
+
+impl<'a> Events<'a> {
+    pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, loops: Loops) -> Self {
+        let session = event_id(&*ambient);
+        Events { network: network.to_owned(), session, seq: 0, ambient, outbox, loops, tags: Tags::default() }
+    }
+
+    /// Makes the events of one message, if it has any.
+    pub fn hear(&mut self, message: Message, view: &mut View) {
+        self.tags = Tags::of(&message, self.ambient.now());
+        if let Some(from) = message.prefix {
+            self.hear_from(&from, message.command, view);
+        }
+        self.tags = Tags::default();
+    }
+
+    fn hear_from(&mut self, from: &Prefix, command: Command, view: &mut View) {
+        match command {
+            Command::PRIVMSG(target, text) => self.heard(view, from, &target, text, ChatKind::Chat),
+            Command::NOTICE(target, text) => self.heard(view, from, &target, text, ChatKind::Notice),
+            // behind the channel an account and a real name may stand (IRCv3 `extended-join`)
+            Command::JOIN(channel, ..) => self.joined(view, from, &channel),
+            Command::PART(channel, reason) => self.parted(view, name(from), &channel, reason),
+            Command::KICK(channel, nick, reason) => self.kicked(view, name(from), &channel, &nick, reason),
+            Command::QUIT(reason) => self.quit(view, name(from), reason),
+            Command::NICK(nick) => self.renamed(view, name(from), &nick),
+            Command::TOPIC(channel, topic) => self.topic(view, name(from), channel, topic.unwrap_or_default()),
+            Command::Raw(mode, parameters) if mode == MODE => self.modes_changed(view, name(from), &parameters),
+            Command::ACCOUNT(account) => self.logged_in(view, name(from), &account),
+            Command::CHGHOST(user, host) if view.is_me(name(from)) => view.me.seen(&user, &host),
+            Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(from), channel),
+            _ => {}
+        }
+    }
+
+    /// The network was gained (`up`) or lost (`down`, and why).
+    pub fn connection(&mut self, view: &View, what: &str, reason: Option<&impl ToString>) {
+        let Ok(key) = RoutingKey::parse(&format!("connection.{PROTO}.{}.{what}", self.network)) else { return };
+        let connection = Connection {
+            id: event_id(&*self.ambient),
+            at: self.ambient.now(),
+            network: self.network.clone(),
+            nick: view.me.nick.clone(),
+            session: self.session,
+            reason: reason.map(ToString::to_string),
+        };
+        self.publish(key, connection.id, &connection);
+    }
+
+    /// The names of a channel are complete.
+    pub fn names(&mut self, view: &View, channel: &str, members: Vec<Member>) {
+        self.put(view, channel, ChatKind::Names, |head| Names { head, members });
+    }
+
+    /// Somebody said something; not the bot itself, which the session sees to. Servers and services without an address
+    /// are nobody.
+    fn heard(&mut self, view: &View, from: &Prefix, target: &str, text: String, kind: ChatKind) {
+        let Prefix::Nickname(source, user, host) = from else { return };
+        if user.is_empty() || host.is_empty() {
+            return;
+        }
+        let Some((kind, text)) = unwrap_ctcp(kind, text) else { return };
+        let private = view.is_me(target);
+        let channel = if private { source } else { target };
+        if private || view.isupport.is_channel(target) {
+            let said = Said::new(view, text);
+            let (loops, tags) = (self.loops.clone(), self.tags.clone());
+            self.put(view, channel, kind, |head| {
+                loops.heard(channel, source, &said.content, head.id);
+                said.by(source, private, tags, head)
+            });
+        }
+    }
+
+    fn joined(&mut self, view: &mut View, from: &Prefix, channel: &str) {
+        let Prefix::Nickname(user, ident, host) = from else { return };
+        let is_me = view.is_me(user);
+        if is_me {
+            view.me.seen(ident, host);
+            view.channels.enter(channel);
+        }
+        view.channels.join(channel, user);
+        self.put(view, channel, ChatKind::Join, |head| Join { head, user: user.clone(), is_me });
+    }
+
+    fn parted(&mut self, view: &mut View, user: &str, channel: &str, reason: Option<String>) {
+        self.left(view, channel, user, LeaveKind::Part, None, reason);
+    }
+
+    fn kicked(&mut self, view: &mut View, by: &str, channel: &str, user: &str, reason: Option<String>) {
+        self.left(view, channel, user, LeaveKind::Kicked, Some(by.to_owned()), reason);
+    }
+
+    fn left(
+        &mut self,
+        view: &mut View,
+        channel: &str,
+        user: &str,
+        kind: LeaveKind,
+        by: Option<String>,
+        reason: Option<String>,
+    ) {
+        match view.is_me(user) {
+            true => view.channels.leave(channel),
+            false => view.channels.part(channel, user),
+        }
+        self.put(view, channel, ChatKind::Leave, |head| Leave { head, user: user.to_owned(), kind, by, reason });
+    }
+
+    fn quit(&mut self, view: &mut View, user: &str, reason: Option<String>) {
+        for channel in view.channels.quit(user) {
+            let (user, reason) = (user.to_owned(), reason.clone());
+            let leave = |head| Leave { head, user, kind: LeaveKind::Quit, by: None, reason };
+            self.put(view, &channel, ChatKind::Leave, leave);
+        }
+    }
+
+    fn renamed(&mut self, view: &mut View, user: &str, nick: &str) {
+        let is_me = view.is_me(user);
+        if is_me {
+            view.me.nick = nick.to_owned();
+        }
+        for channel in view.channels.rename(user, nick) {
+            let (user, nick) = (user.to_owned(), nick.to_owned());
+            self.put(view, &channel, ChatKind::Nick, |head| Nick { head, user, nick, is_me });
+        }
+    }
+
+    fn topic(&mut self, view: &View, user: &str, channel: String, topic: String) {
+        self.put(view, &channel, ChatKind::Topic, |head| Topic { head, user: user.to_owned(), topic });
+    }
+
+    /// The modes of a channel were changed; those of a user are nobody else's business.
+    fn modes_changed(&mut self, view: &View, user: &str, parameters: &[String]) {
+        let [channel, modes, parameters @ ..] = parameters else { return };
+        if view.isupport.is_channel(channel) {
+            let modes = view.isupport.channel_modes.changes(modes, parameters);
+            self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes });
+        }
+    }
+
+    /// Somebody has logged in to an account, or out (`*`): told in each channel that they are in.
+    fn logged_in(&mut self, view: &View, user: &str, account: &str) {
+        let account = Some(account).filter(|account| *account != "*");
+        for channel in view.channels.of(user) {
+            let source_id = account.map(|account| source_id(&self.network, account));
+            let (user, account) = (user.to_owned(), account.map(str::to_owned));
+            self.put(view, &channel, ChatKind::Account, |head| Account { head, user, account, source_id });
+        }
+    }
+
+    fn invited(&mut self, view: &View, by: &str, channel: String) {
+        self.put(view, &channel, ChatKind::Invite, |head| Invite { head, by: by.to_owned() });
+    }
+
+    /// Puts an event of this kind into the outbox; without a sound channel there is none.
+    fn put<T: Serialize>(&mut self, view: &View, channel: &str, kind: ChatKind, body: impl FnOnce(Head) -> T) {
+        if let Some(key) = view.channels.key(channel, kind) {
+            let head = self.head(channel);
+            self.publish(key, head.id, &body(head));
+        }
+    }
+
+    fn head(&mut self, channel: &str) -> Head {
+        self.seq += 1;
+        Head {
+            id: event_id(&*self.ambient),
+            at: self.tags.at.unwrap_or_else(|| self.ambient.now()),
+            network: self.network.clone(),
+            channel: channel.to_owned(),
+            session: Some(self.session),
+            seq: Some(self.seq),
+        }
+    }
+
+    fn publish(&mut self, key: RoutingKey, id: Uuid, body: &impl Serialize) {
+        match Event::new(key, id, body) {
+            Ok(event) => self.outbox.put(event),
+            Err(why) => tracing::error!(network = self.network, %why, "an event can't be written"),
+        }
+    }
+}
+
+/// Something said, and whether it was said to the bot by name.
+struct Said {
+    content: String,
+    raw: Option<String>,
+}
+
+impl Said {
+    fn new(view: &View, text: String) -> Self {
+        match said_to(&view.me.nick, &text, |a, b| view.same(a, b)) {
+            Some(content) => Said { content: content.to_owned(), raw: Some(text) },
+            None => Said { content: text, raw: None },
+        }
+    }
+
+    fn by(self, source: &str, private: bool, tags: Tags, head: Head) -> Chat {
+        let direct = private || self.raw.is_some();
+        let source_id = tags.account.as_deref().map(|account| source_id(&head.network, account));
+        let (account, msgid) = (tags.account, tags.msgid);
+        Chat { raw: self.raw, source_id, direct, private, account, msgid, ..Chat::new(head, source, &self.content) }
+    }
+}
+
+/// Takes the CTCP frame off an action; `None` for every other CTCP message. The closing mark may be missing.
+fn unwrap_ctcp(kind: ChatKind, text: String) -> Option<(ChatKind, String)> {
+    let Some(framed) = text.strip_prefix('\x01') else { return Some((kind, text)) };
+    let framed = framed.strip_suffix('\x01').unwrap_or(framed);
+    let (command, rest) = framed.split_once(' ').unwrap_or((framed, ""));
+    let is_action = kind == ChatKind::Chat && command.eq_ignore_ascii_case("ACTION");
+    is_action.then(|| (ChatKind::Action, rest.to_owned()))
+}
+
+/// A user's nick, or a server's name.
+fn name(prefix: &Prefix) -> &str {
+    match prefix {
+        Prefix::Nickname(name, ..) | Prefix::ServerName(name) => name,
+    }
+}

@@ -1,0 +1,51 @@
+//! Which messages of the server say that it does not take a line of ours.
+
+use irc_proto::{Command, Message};
+
+use crate::irc::hear::framing::numbered;
+use crate::irc::hear::labels::Labelled;
+use crate::irc::speak::proof::Refusal;
+
+/// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
+/// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
+/// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
+const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+/// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
+const ERRORS: u16 = 400;
+
+/// The refusal of something that we said, if the message is one.
+pub(crate) fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
+    if let Command::Raw(fail, parameters) = &message.command
+        && fail.eq_ignore_ascii_case("FAIL")
+    {
+        return failure(parameters, labelled);
+    }
+    // the first parameter is our own nick
+    let (number, [_, target, parameters @ ..]) = numbered(&message.command)? else { return None };
+    let is_refusal = REFUSALS.contains(&number) || labelled != Labelled::No && number >= ERRORS;
+    is_refusal.then(|| Refusal {
+        label: label(labelled),
+        target: Some(target.clone()),
+        why: format!("{number} {}", parameters.join(" ")),
+    })
+}
+
+/// A refusal in words: the command, a code, and a text for people (IRCv3 `standard-replies`).
+fn failure(parameters: &[String], labelled: Labelled) -> Option<Refusal> {
+    let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
+    let code = parameters.get(1)?;
+    // what stands between the code and the text may be missing
+    let target = parameters.get(2).filter(|_| parameters.len() > 3);
+    said.then(|| Refusal {
+        label: label(labelled),
+        target: target.cloned(),
+        why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
+    })
+}
+
+fn label(labelled: Labelled) -> Option<u64> {
+    match labelled {
+        Labelled::Part(label) | Labelled::End(label) => Some(label),
+        Labelled::No => None,
+    }
+}

@@ -1,0 +1,199 @@
+//! A line for the server. Everything that goes out is put together here, and nothing that is put in can end the line or
+//! leave its place on it: CR, LF and NUL are left out of every part, spaces out of all but the last.
+
+use protocol::ReplyKind;
+
+use crate::Secret;
+use crate::irc::hear::framing::MAX_LINE_BYTES;
+
+/// What CTCP puts around an action (CTCP, "ACTION").
+const ACTION: (&str, &str) = ("\x01ACTION ", "\x01");
+/// A line has at least so many bytes for text, however long the server says our own address is.
+const MIN_TEXT_BYTES: usize = 64;
+
+/// A complete line, its CR LF included. It has no `Debug`, since it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Line(Vec<u8>);
+
+impl Line {
+    pub fn pass(password: &Secret) -> Self {
+        Line::new("PASS", &[], Some(&[password.expose()]))
+    }
+
+    pub fn nick(nick: &str) -> Self {
+        Line::new("NICK", &[nick], None)
+    }
+
+    pub fn user(user: &str, realname: &str) -> Self {
+        Line::new("USER", &[user, "0", "*"], Some(&[realname]))
+    }
+
+    /// Joins channels; the keys belong to the first of them.
+    pub fn join(channels: &str, keys: &str) -> Self {
+        match keys {
+            "" => Line::new("JOIN", &[channels], None),
+            keys => Line::new("JOIN", &[channels, keys], None),
+        }
+    }
+
+    pub fn ping(token: &str) -> Self {
+        Line::new("PING", &[], Some(&[token]))
+    }
+
+    pub fn pong(token: &str) -> Self {
+        Line::new("PONG", &[], Some(&[token]))
+    }
+
+    pub fn quit(reason: &str) -> Self {
+        Line::new("QUIT", &[], Some(&[reason]))
+    }
+
+    pub fn capabilities() -> Self {
+        Line::new("CAP", &["LS", "302"], None)
+    }
+
+    /// Asks for capabilities, separated by spaces.
+    pub fn request(capabilities: &str) -> Self {
+        Line::new("CAP", &["REQ"], Some(&[capabilities]))
+    }
+
+    pub fn capabilities_end() -> Self {
+        Line::new("CAP", &["END"], None)
+    }
+
+    /// A part of a SASL message, in base64, or a mechanism's name (IRCv3 `sasl-3.1`).
+    pub fn authenticate(part: &str) -> Self {
+        Line::new("AUTHENTICATE", &[part], None)
+    }
+
+    /// Changes our own modes.
+    pub fn mode(nick: &str, modes: &str) -> Self {
+        Line::new("MODE", &[nick, modes], None)
+    }
+
+    /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
+    pub fn labelled(&self, label: u64) -> Self {
+        Line([format!("@label={label} ").as_bytes(), &self.0].concat())
+    }
+
+    /// Says a text somewhere.
+    pub fn say(kind: ReplyKind, target: &str, text: &str) -> Self {
+        match kind {
+            ReplyKind::Chat => Line::new("PRIVMSG", &[target], Some(&[text])),
+            ReplyKind::Notice => Line::new("NOTICE", &[target], Some(&[text])),
+            ReplyKind::Action => Line::new("PRIVMSG", &[target], Some(&[ACTION.0, text, ACTION.1])),
+        }
+    }
+
+    /// A CTCP message that nobody answers; `text` has its frame.
+    pub fn ctcp(target: &str, text: &str) -> Self {
+        Line::new("NOTICE", &[target], Some(&[text]))
+    }
+
+    /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`. `identity` is the
+    /// length of `nick!user@host`.
+    pub fn room(kind: ReplyKind, target: &str, identity: usize) -> usize {
+        let around = match kind {
+            ReplyKind::Chat => ": PRIVMSG  :\r\n".len(),
+            ReplyKind::Notice => ": NOTICE  :\r\n".len(),
+            ReplyKind::Action => ": PRIVMSG  :\r\n".len() + ACTION.0.len() + ACTION.1.len(),
+        };
+        MAX_LINE_BYTES.saturating_sub(around + identity + target.len()).max(MIN_TEXT_BYTES)
+    }
+
+    /// What stands behind the first colon, without the line's end: of something said, its text.
+    pub fn text(&self) -> &[u8] {
+        let behind = self.0.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
+        self.0[behind..].strip_suffix(b"\r\n").unwrap_or_default()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
+        let mut line = Vec::with_capacity(128);
+        line.extend_from_slice(command.as_bytes());
+        for word in words {
+            line.push(b' ');
+            push_word(&mut line, word);
+        }
+        if let Some(parts) = text {
+            line.extend_from_slice(b" :");
+            parts.iter().for_each(|part| push_text(&mut line, part));
+        }
+        line.truncate(MAX_LINE_BYTES - 2);
+        line.extend_from_slice(b"\r\n");
+        Line(line)
+    }
+}
+
+/// Adds a word: it can't be empty, hold a space, or begin with the colon that would make it the last.
+fn push_word(line: &mut Vec<u8>, word: &str) {
+    let before = line.len();
+    let word = word.trim_start_matches([':', ' ', '\r', '\n', '\0']);
+    line.extend(word.bytes().filter(|byte| !matches!(byte, b' ' | b'\r' | b'\n' | b'\0')));
+    if line.len() == before {
+        line.push(b'*');
+    }
+}
+
+fn push_text(line: &mut Vec<u8>, text: &str) {
+    match text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
+        false => line.extend_from_slice(text.as_bytes()),
+        true => line.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0'))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(line: &Line) -> &str {
+        std::str::from_utf8(line.bytes()).unwrap()
+    }
+
+    #[test]
+    fn lines_are_what_the_rfc_says() {
+        assert_eq!(text(&Line::pass(&Secret::new("a b"))), "PASS :a b\r\n");
+        assert_eq!(text(&Line::nick("pubbot")), "NICK pubbot\r\n");
+        assert_eq!(text(&Line::user("pub", "A bot")), "USER pub 0 * :A bot\r\n");
+        assert_eq!(text(&Line::join("#a,#b", "k")), "JOIN #a,#b k\r\n");
+        assert_eq!(text(&Line::join("#a", "")), "JOIN #a\r\n");
+        assert_eq!(text(&Line::pong(":x y")), "PONG ::x y\r\n");
+        assert_eq!(text(&Line::say(ReplyKind::Chat, "#c", "hi all")), "PRIVMSG #c :hi all\r\n");
+        assert_eq!(text(&Line::say(ReplyKind::Notice, "#c", "hi")), "NOTICE #c :hi\r\n");
+        assert_eq!(text(&Line::say(ReplyKind::Action, "#c", "waves")), "PRIVMSG #c :\u{1}ACTION waves\u{1}\r\n");
+    }
+
+    #[test]
+    fn an_empty_word_keeps_its_place() {
+        assert_eq!(text(&Line::nick("")), "NICK *\r\n");
+        assert_eq!(text(&Line::nick(": \r\n")), "NICK *\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_can_end_a_line_or_leave_its_place(word in "[a :\r\n\0]{0,8}|\\PC{0,600}", last in "[a :\r\n\0]{0,8}|\\PC{0,600}") {
+            let line = Line::user(&word, &last);
+            let bytes = line.bytes();
+            prop_assert!(bytes.len() <= MAX_LINE_BYTES);
+            prop_assert!(bytes.ends_with(b"\r\n"));
+            prop_assert!(!bytes[..bytes.len() - 2].iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')));
+            let words: Vec<&[u8]> = bytes.splitn(5, |&byte| byte == b' ').collect();
+            prop_assert_eq!(words[0], b"USER");
+            prop_assert!(word.len() > 300 || (!words[1].is_empty() && words[1][0] != b':' && words[2] == b"0" && words[3] == b"*"));
+        }
+
+        #[test]
+        fn a_text_with_as_many_bytes_as_there_is_room_for_fits_exactly(target in "#[a-z]{1,50}", nick in "[a-z]{1,30}") {
+            let identity = format!("{nick}!~user@some.host.example");
+            for kind in [ReplyKind::Chat, ReplyKind::Action, ReplyKind::Notice] {
+                let room = Line::room(kind, &target, identity.len());
+                let line = Line::say(kind, &target, &"x".repeat(room));
+                prop_assert_eq!(format!(":{identity} {}", text(&line)).len(), MAX_LINE_BYTES);
+            }
+        }
+    }
+}

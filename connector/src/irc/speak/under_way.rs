@@ -1,0 +1,102 @@
+//! The replies that are being said: from their first line until the server has proved that it took the last.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::irc::speak::lines::{cut, lines};
+use crate::irc::speak::loops::Loops;
+use crate::irc::speak::proof::Written;
+use crate::irc::speak::round::Saying;
+use crate::replies::{Replies, ToSay};
+use crate::said::Progress;
+
+/// Replies that were begun.
+pub(crate) struct UnderWay {
+    begun: HashMap<Uuid, Begun>,
+    loops: Loops,
+    /// The length of our own address, which receivers see before each line.
+    pub identity: usize,
+}
+
+/// A reply that is being said, or waits for the proofs of its lines.
+struct Begun {
+    to_say: ToSay,
+    /// How many lines it has.
+    total: u32,
+}
+
+impl UnderWay {
+    pub fn new(loops: Loops) -> Self {
+        UnderWay { begun: HashMap::new(), loops, identity: 0 }
+    }
+
+    /// Begins with a reply; `None` if nothing of it is to be said, which settles it.
+    pub fn begin(&mut self, to_say: ToSay, replies: &mut Replies) -> Option<Saying> {
+        let reply = &to_say.reply;
+        // what was begun on an earlier connection is brought to its end
+        if to_say.said == 0 && replies.has_expired(&to_say) {
+            replies.drop_unsaid(to_say, "it has expired");
+            return None;
+        }
+        if reply.in_reply_to.is_some_and(|event| !self.loops.allows(event)) {
+            replies.drop_unsaid(to_say, "two bots answer each other");
+            return None;
+        }
+        let (all, first) = lines(reply, self.identity);
+        let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let allowed = replies.allow(reply, wanted);
+        if allowed == 0 && wanted > 0 {
+            replies.drop_unsaid(to_say, "its handler has said enough about this event");
+            return None;
+        }
+        let mut lines = cut(all, allowed, reply, self.identity);
+        if let Some(event) = reply.in_reply_to {
+            lines.iter().for_each(|_| self.loops.said(event, &first));
+        }
+        let total = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        lines.drain(..lines.len().min(usize::try_from(to_say.said).unwrap_or(usize::MAX)));
+        if lines.is_empty() {
+            replies.acknowledge(to_say);
+            return None;
+        }
+        let (id, channel, number) = (reply.id, reply.channel.clone(), to_say.said);
+        self.begun.insert(id, Begun { to_say, total });
+        Some(Saying { id, channel, lines, number })
+    }
+
+    /// Whether a reply, of which no line is written, has become too old meanwhile; then it is settled.
+    pub fn drops_expired(&mut self, saying: &Saying, replies: &mut Replies) -> bool {
+        let Some(begun) = self.begun.get(&saying.id).filter(|_| saying.number == 0) else { return false };
+        let expired = replies.has_expired(&begun.to_say);
+        if let Some(Begun { to_say, .. }) = expired.then(|| self.begun.remove(&saying.id)).flatten() {
+            replies.drop_unsaid(to_say, "it has expired");
+        }
+        expired
+    }
+
+    /// The server took a line: that is to be remembered.
+    pub fn proved(&mut self, line: &Written, replies: &mut Replies) {
+        let Some(Begun { total, .. }) = self.begun.get(&line.reply) else { return };
+        if line.number < *total {
+            replies.memory.note(line.reply, Progress::Lines(line.number));
+        } else if let Some(Begun { to_say, .. }) = self.begun.remove(&line.reply) {
+            replies.memory.note(line.reply, Progress::Whole);
+            replies.said(to_say);
+        }
+    }
+
+    /// The server would not take a line: that is the end of its reply.
+    pub fn refused(&mut self, line: &Written, why: &str, replies: &mut Replies) {
+        if let Some(Begun { to_say, .. }) = self.begun.remove(&line.reply) {
+            replies.bury(to_say, why);
+        }
+    }
+
+    /// Gives back the replies that nobody needs here any more.
+    pub fn give_back(&mut self, replies: &mut Replies, is_needed: impl Fn(Uuid) -> bool) {
+        for (_, Begun { to_say, .. }) in self.begun.extract_if(|id, _| !is_needed(*id)) {
+            replies.give_back(to_say);
+        }
+    }
+}
