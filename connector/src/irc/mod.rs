@@ -20,10 +20,12 @@ mod tests;
 mod voice;
 
 pub use self::connector::run;
+pub use self::hear::mask::{Mask, MaskError};
 pub use self::network::{ANSWERS_WINDOW, Answers, Channel, Invites, Network, UNPROVED};
 pub use self::reach::check::{Reached, Unreachable, reach};
 pub use self::reach::dial::DialError;
 pub use self::reach::fingerprint::Fingerprint;
+pub use self::reach::hostname::{Hostname, HostnameError};
 pub use self::reach::pem::FileError;
 pub use self::reach::server::Server;
 pub use self::reach::sts::{Sts, StsAnswer};

@@ -20,6 +20,7 @@ use crate::irc::hear::ctcp::Ctcp;
 use crate::irc::hear::events::{Events, View};
 use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::labels::{Labelled, Labels};
+use crate::irc::hear::mask::ignored_by;
 use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::rejoin::Rejoin;
 use crate::irc::reach::dial::Reader;
@@ -313,6 +314,7 @@ impl<'a> Session<'a> {
                 let (target, text) = (target.clone(), text.clone());
                 self.echoed(&message, target, text, labelled).await
             }
+            _ if self.is_ignored(&message) => Ok(()),
             _ => {
                 self.hear_ourselves(&message);
                 self.note_channels(&message);
@@ -380,6 +382,15 @@ impl<'a> Session<'a> {
 
     fn is_ours(&self, message: &Message) -> bool {
         matches!(&message.prefix, Some(Prefix::Nickname(nick, ..)) if self.view.is_me(nick))
+    }
+
+    /// Somebody says it whom the operator does not want to be heard.
+    fn is_ignored(&self, message: &Message) -> bool {
+        let mask = ignored_by(&self.network.ignore, message, self.view.isupport.casemapping);
+        if let Some(mask) = mask {
+            tracing::debug!(network = self.network.name, %mask, from = message.source_nickname(), "ignored");
+        }
+        mask.is_some()
     }
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
