@@ -73,7 +73,16 @@ impl Line {
 
     /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
     pub fn labelled(&self, label: u64) -> Self {
-        Line([format!("@label={label} ").as_bytes(), &self.0].concat())
+        self.tagged(&[("label", &label.to_string())])
+    }
+
+    /// The same line with tags, whose values may hold anything (IRCv3 message tags, "Escaping values").
+    pub(crate) fn tagged(&self, tags: &[(&str, &str)]) -> Self {
+        if tags.is_empty() {
+            return self.clone();
+        }
+        let tags: Vec<String> = tags.iter().map(|(key, value)| tag(key, value)).collect();
+        Line([format!("@{} ", tags.join(";")).as_bytes(), &self.0].concat())
     }
 
     /// Says a text somewhere.
@@ -111,7 +120,7 @@ impl Line {
         &self.0
     }
 
-    fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
+    pub(crate) fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
         let mut line = Vec::with_capacity(128);
         line.extend_from_slice(command.as_bytes());
         for word in words {
@@ -126,6 +135,27 @@ impl Line {
         line.extend_from_slice(b"\r\n");
         Line(line)
     }
+}
+
+/// A tag; one with an empty value has none.
+fn tag(key: &str, value: &str) -> String {
+    let mut tag = key.to_owned();
+    if !value.is_empty() {
+        tag.push('=');
+    }
+    for c in value.chars() {
+        match c {
+            ';' => tag.push_str("\\:"),
+            ' ' => tag.push_str("\\s"),
+            '\\' => tag.push_str("\\\\"),
+            '\r' => tag.push_str("\\r"),
+            '\n' => tag.push_str("\\n"),
+            // nothing stands for it
+            '\0' => {}
+            c => tag.push(c),
+        }
+    }
+    tag
 }
 
 /// Adds a word: it can't be empty, hold a space, or begin with the colon that would make it the last.

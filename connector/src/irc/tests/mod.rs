@@ -15,5 +15,6 @@ mod registration;
 mod speaking;
 mod tls;
 mod turns;
+mod vectors;
 mod voice;
 mod world;
