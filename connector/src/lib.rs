@@ -14,7 +14,7 @@ mod recent;
 mod replies;
 mod said;
 mod secret;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
 
 pub use replies::Expiry;

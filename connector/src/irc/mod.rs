@@ -8,6 +8,8 @@
 
 mod connector;
 mod ended;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handover;
 mod hear;
 mod network;

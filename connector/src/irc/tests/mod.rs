@@ -7,6 +7,7 @@ mod choice;
 mod dial;
 mod faults;
 mod flood;
+mod fuzzing;
 mod hearing;
 mod login;
 mod proof;
