@@ -13,6 +13,7 @@ mod login;
 mod proof;
 mod reconnecting;
 mod registration;
+mod simulation;
 mod speaking;
 mod tls;
 mod turns;
