@@ -47,10 +47,7 @@ fn it_tells_whether_the_login_works() {
     atheme.register("pubbot", "hunter2");
     let world = World::new(Kind::Up, inspircd.port(), &[]);
     let login = |password: &str| {
-        world.configure(
-            &format!("channels = [\"#room\"]\naccount = \"pubbot\"\naccount_password = {password:?}"),
-            "",
-        );
+        world.configure(&format!("channels = [\"#room\"]\naccount = \"pubbot\"\naccount_password = {password:?}"), "");
         world.run(&["check"])
     };
     let output = login("hunter2");
