@@ -195,7 +195,7 @@ impl<'a> Events<'a> {
     fn modes_changed(&mut self, view: &View, user: &str, parameters: &[String]) {
         let [channel, modes, parameters @ ..] = parameters else { return };
         if view.isupport.is_channel(channel) {
-            let modes = view.isupport.channel_modes.changes(modes, parameters);
+            let modes = view.isupport.channel_modes.changes(&view.isupport.ranks, modes, parameters);
             self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes });
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod framing;
 pub(crate) mod identity;
 pub(crate) mod isupport;
 pub(crate) mod labels;
+pub(crate) mod ranks;
 pub(crate) mod refusal;
 pub(crate) mod rejoin;
 pub(crate) mod tags;
