@@ -168,7 +168,10 @@ impl<'a> Session<'a> {
     }
 
     /// A session with this server, which may want TLS from now on.
-    pub fn with(self, server: Server, sts: Sts) -> Self {
+    pub fn with(mut self, server: Server, sts: Sts) -> Self {
+        if !server.tls {
+            self.registration.in_plain();
+        }
         Session { server: Some((server, sts)), ..self }
     }
 

@@ -102,6 +102,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether the offer is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether the offer is complete, and all that was asked for is answered.
     pub fn is_settled(&self) -> bool {
         self.listed && self.asked.is_empty()
