@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use crate::irc::ended::Ended;
 use crate::irc::handover::Handover;
 use crate::irc::hear::ctcp::Ctcp;
-use crate::irc::hear::events::{Events, View};
+use crate::irc::hear::events::{Events, View, each, each_kick};
 use crate::irc::hear::framing::{Framing, numbered};
+use crate::irc::hear::inquiry::Inquiry;
 use crate::irc::hear::labels::{Labelled, Labels};
 use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::rejoin::Rejoin;
@@ -33,7 +34,7 @@ use crate::irc::speak::line::Line;
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
 use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
-use crate::irc::{Answers, Channel, Invites, Network, Server};
+use crate::irc::{Answers, Channel, Flood, Invites, Network, Server};
 use crate::outbox::Outbox;
 
 /// A server that is silent for so long is asked whether it is there.
@@ -93,6 +94,7 @@ pub(crate) struct Session<'a> {
     /// Channels may be asked for.
     joined: bool,
     rejoin: Rejoin,
+    inquiry: Inquiry,
     ctcp: Ctcp,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
@@ -141,6 +143,7 @@ impl<'a> Session<'a> {
             view: View::new(&network.nick),
             events: Events::new(&network.name, ambient.clone(), outbox, loops),
             rejoin: Rejoin::new(&network.channels),
+            inquiry: Inquiry::new(network.flood != Flood::Off),
             ctcp: Ctcp::default(),
             server: None,
             ambient,
@@ -302,6 +305,11 @@ impl<'a> Session<'a> {
         if let Some(todo) = self.registration.hear(&message)? {
             return self.go_on(todo).await;
         }
+        if let Some((number, parameters)) = numbered(&message.command)
+            && let Some(channel) = self.inquiry.hear(number, parameters, &mut self.view)
+        {
+            self.events.names(&self.view, &channel);
+        }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
             Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
@@ -418,21 +426,10 @@ impl<'a> Session<'a> {
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
             }
-            Response::RPL_TRYAGAIN => self.order(Order::Halve).await,
+            Response::RPL_TRYAGAIN if parameter(1) != "WHO" => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
                 self.tell_identity().await
-            }
-            Response::RPL_NAMREPLY => {
-                // the mark of the channel's kind before its name is missing on some servers
-                self.list(parameter(parameters.len().saturating_sub(2)), last);
-                Ok(())
-            }
-            Response::RPL_ENDOFNAMES => {
-                if let Some(members) = self.view.channels.listed(parameter(1)) {
-                    self.events.names(&self.view, parameter(1), members);
-                }
-                Ok(())
             }
             Response::ERR_NICKNAMEINUSE | Response::ERR_ERRONEOUSNICKNAME | Response::ERR_UNAVAILRESOURCE
                 if self.is_registering() =>
@@ -545,16 +542,22 @@ impl<'a> Session<'a> {
     fn note_channels(&mut self, message: &Message) {
         let network = &self.network.name;
         match &message.command {
-            Command::JOIN(channel, ..) if self.is_ours(message) => self.rejoin.entered(channel),
-            Command::PART(channel, _) if self.is_ours(message) => {
-                if let Some(pause) = self.rejoin.thrown_out(channel) {
-                    tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+            Command::JOIN(channels, ..) if self.is_ours(message) => {
+                each(channels).for_each(|channel| self.rejoin.entered(channel));
+            }
+            Command::PART(channels, _) if self.is_ours(message) => {
+                for channel in each(channels) {
+                    if let Some(pause) = self.rejoin.thrown_out(channel) {
+                        tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+                    }
                 }
             }
-            Command::KICK(channel, nick, why) if self.view.is_me(nick) => {
+            Command::KICK(channels, nicks, why) => {
                 let by = message.source_nickname().unwrap_or_default();
-                if let Some(pause) = self.rejoin.thrown_out(channel) {
-                    tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                for (channel, _) in each_kick(channels, nicks).filter(|(_, nick)| self.view.is_me(nick)) {
+                    if let Some(pause) = self.rejoin.thrown_out(channel) {
+                        tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                    }
                 }
             }
             Command::INVITE(nick, channel) if self.view.is_me(nick) => {
@@ -608,11 +611,6 @@ impl<'a> Session<'a> {
         let line = Line::nick(&nick);
         self.view.me.nick = nick;
         self.send(line).await
-    }
-
-    fn list(&mut self, channel: &str, names: &str) {
-        let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
-        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_member(name)));
     }
 
     /// Something that we asked for was refused: a password, a channel.
@@ -669,8 +667,9 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
-        let [regain, join] = [self.regain, self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
-        let moments = [steps, self.identifying, regain, join, of_phase];
+        let asking = [self.regain, self.next_join(), self.inquiry.next()];
+        let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
+        let moments = [steps, self.identifying, regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
@@ -692,6 +691,10 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
             (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
             (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
+            (Phase::Registered { .. }, None) if is_due(self.inquiry.next()) => {
+                let question = self.inquiry.ask(&self.view);
+                self.send_all(question).await
+            }
             (Phase::Registered { .. }, None) => {
                 self.pinged = Some(now);
                 self.send(Line::ping(PING_TOKEN)).await

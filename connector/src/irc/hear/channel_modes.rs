@@ -16,12 +16,14 @@ pub(crate) struct ChannelModes {
     always: String,
     /// With a parameter when set, as a limit.
     when_set: String,
+    /// The server has said so.
+    is_told: bool,
 }
 
 impl Default for ChannelModes {
     fn default() -> Self {
         let [lists, always, when_set] = ["beI", "k", "l"].map(str::to_owned);
-        ChannelModes { lists, always, when_set }
+        ChannelModes { lists, always, when_set, is_told: false }
     }
 }
 
@@ -30,6 +32,12 @@ impl ChannelModes {
     pub fn learn(&mut self, kinds: &str) {
         let mut kinds = kinds.split(',').map(|letters| letters.chars().take(MAX_LETTERS).collect());
         [self.lists, self.always, self.when_set] = std::array::from_fn(|_| kinds.next().unwrap_or_default());
+        self.is_told = true;
+    }
+
+    /// Whether the server has said which these are, and not only RFC 2811.
+    pub fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// Whether it is a list, as of bans: many may be set at once, and they say nothing of the channel itself.

@@ -71,6 +71,16 @@ impl Line {
         Line::new("MODE", &[nick, modes], None)
     }
 
+    /// Asks which modes a channel has.
+    pub fn ask_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
+    /// Asks who is in a channel; `fields` says what is to be told of them (WHOX).
+    pub fn who(channel: &str, fields: &str) -> Self {
+        Line::new("WHO", &[channel, fields], None)
+    }
+
     /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
     pub fn labelled(&self, label: u64) -> Self {
         Line([format!("@label={label} ").as_bytes(), &self.0].concat())
