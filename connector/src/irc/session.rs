@@ -22,7 +22,7 @@ use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::inquiry::Inquiry;
 use crate::irc::hear::labels::{Labelled, Labels};
 use crate::irc::hear::refusal::refusal;
-use crate::irc::hear::rejoin::Rejoin;
+use crate::irc::hear::rejoin::{AT_ONCE, Rejoin};
 use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
@@ -30,7 +30,7 @@ use crate::irc::register::capabilities::Capabilities;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
 use crate::irc::register::registration::{Registration, Todo, join_lines};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
 use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
@@ -72,8 +72,8 @@ pub(crate) struct Session<'a> {
     last_heard: Instant,
     /// When PING was sent into the present silence.
     pinged: Option<Instant>,
-    /// The length of our own address that the speaker was told.
-    told_identity: usize,
+    /// What the speaker was told that limits a line.
+    told_frame: Frame,
     /// What it was told that is agreed upon.
     told_agreed: Capabilities,
     /// What the server said before it closed the connection.
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
             phase: Phase::Registering,
             last_heard: now,
             pinged: None,
-            told_identity: 0,
+            told_frame: Frame::default(),
             told_agreed: Capabilities::default(),
             last_words: None,
             refusal: None,
@@ -330,7 +330,7 @@ impl<'a> Session<'a> {
                 self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
                 self.nick_may_have_changed().await?;
-                self.tell_identity().await
+                self.tell_frame().await
             }
         }
     }
@@ -353,7 +353,7 @@ impl<'a> Session<'a> {
         if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
             self.view.me.seen(user, host);
         }
-        self.tell_identity().await
+        self.tell_frame().await
     }
 
     async fn ponged(&mut self, token: &str) -> Result<(), Ended> {
@@ -422,14 +422,14 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
-                self.rejoin.compare_by(self.view.isupport.casemapping);
+                self.learned().await?;
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
             }
             Response::RPL_TRYAGAIN if parameter(1) != "WHO" => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
-                self.tell_identity().await
+                self.tell_frame().await
             }
             Response::ERR_NICKNAMEINUSE | Response::ERR_ERRONEOUSNICKNAME | Response::ERR_UNAVAILRESOURCE
                 if self.is_registering() =>
@@ -444,6 +444,23 @@ impl<'a> Session<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The server has told more of itself.
+    async fn learned(&mut self) -> Result<(), Ended> {
+        let isupport = &self.view.isupport;
+        self.framing.expect_lines_of(isupport.line_bytes);
+        let left_out = self.rejoin.learn(isupport);
+        if !left_out.is_empty() {
+            let (network, channels) = (&self.network.name, left_out.join(" "));
+            tracing::error!(
+                network,
+                channels,
+                "the server lets us into fewer channels of a kind (CHANLIMIT): these are not asked for; \
+                 leave channels out of the configuration, or have another connector with another nick in them"
+            );
+        }
+        self.tell_frame().await
     }
 
     /// `001`: registered. The nick that the server gives us is ours, whatever we asked for.
@@ -462,7 +479,7 @@ impl<'a> Session<'a> {
         self.view.me.welcomed(welcome);
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
         self.events.connection(&self.view, "up", None::<&Ended>);
-        self.tell_identity().await?;
+        self.tell_frame().await?;
         self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
         self.identify().await?;
         self.nick_may_have_changed().await
@@ -527,7 +544,8 @@ impl<'a> Session<'a> {
 
     /// Asks for the channels that are due.
     async fn join(&mut self) -> Result<(), Ended> {
-        for line in join_lines(&self.network.name, &self.rejoin.due()) {
+        let most = self.view.isupport.targets("JOIN", AT_ONCE);
+        for line in join_lines(&self.network.name, &self.rejoin.due(), most) {
             self.send(line).await?;
         }
         Ok(())
@@ -564,7 +582,7 @@ impl<'a> Session<'a> {
                 let anywhere = self.network.invites == Invites::Anywhere && self.view.isupport.is_channel(channel);
                 let by = message.source_nickname().unwrap_or_default();
                 let invited = Channel { name: channel.clone(), key: None, answers: Answers::All };
-                let goes = self.rejoin.invited(&invited, anywhere);
+                let goes = self.rejoin.invited(&invited, anywhere, &self.view.isupport);
                 tracing::info!(network, channel, by, goes, "invited");
             }
             _ => {}
@@ -627,13 +645,13 @@ impl<'a> Session<'a> {
         matches!(self.phase, Phase::Registering)
     }
 
-    /// Tells the speaker how long our own address is, if that has changed.
-    async fn tell_identity(&mut self) -> Result<(), Ended> {
-        let bytes = self.view.me.bytes();
-        if std::mem::replace(&mut self.told_identity, bytes) == bytes {
+    /// Tells the speaker how much can be said on a line, if that has changed.
+    async fn tell_frame(&mut self) -> Result<(), Ended> {
+        let frame = Frame { line: self.view.isupport.line_bytes, identity: self.view.me.bytes() };
+        if std::mem::replace(&mut self.told_frame, frame) == frame {
             return Ok(());
         }
-        self.order(Order::Identity { bytes }).await
+        self.order(Order::Frame(frame)).await
     }
 
     async fn send_all(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<(), Ended> {

@@ -7,11 +7,9 @@ use std::borrow::Cow;
 
 use crate::irc::hear::casemap::CaseMapping;
 use crate::irc::hear::channel_modes::ChannelModes;
-use crate::irc::hear::framing::MAX_LINE_BYTES;
+use crate::irc::hear::framing::{MAX_LINE_BYTES, MAX_LINELEN};
 use crate::irc::hear::ranks::Ranks;
 
-/// The longest line that is believed, in bytes: each connection may have to hold one.
-const MAX_LINELEN: usize = 16 * 1024;
 /// The shortest and the longest nick that a server may allow, in bytes (RFC 1459 has 9).
 const NICKLEN: (usize, usize) = (9, 128);
 /// How many modes with a parameter a MODE may change where the server does not say (RFC 1459, section 4.2.3.1).
