@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::irc::ended::Ended;
 use crate::irc::handover::Handover;
+use crate::irc::hear::bouncer::Bouncer;
 use crate::irc::hear::ctcp::Ctcp;
 use crate::irc::hear::events::{Events, View, each, each_kick};
 use crate::irc::hear::framing::{Framing, numbered};
@@ -96,6 +97,7 @@ pub(crate) struct Session<'a> {
     rejoin: Rejoin,
     inquiry: Inquiry,
     ctcp: Ctcp,
+    bouncer: Bouncer,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
     ambient: Arc<dyn Ambient>,
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
             rejoin: Rejoin::new(&network.channels),
             inquiry: Inquiry::new(network.flood != Flood::Off),
             ctcp: Ctcp::default(),
+            bouncer: Bouncer::default(),
             server: None,
             ambient,
             phase: Phase::Registering,
@@ -287,6 +290,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.hear_of_tls(&message.command)?;
+        if let Some(sign) = self.bouncer.hear(&message) {
+            tracing::warn!(network = self.network.name, sign, "a bouncer is in between: what it takes counts as said");
+        }
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
         }

@@ -16,22 +16,25 @@ pub(crate) struct ChannelModes {
     always: String,
     /// With a parameter when set, as a limit.
     when_set: String,
+    /// Never with a parameter.
+    flags: String,
     /// The server has said so.
     is_told: bool,
 }
 
 impl Default for ChannelModes {
     fn default() -> Self {
-        let [lists, always, when_set] = ["beI", "k", "l"].map(str::to_owned);
-        ChannelModes { lists, always, when_set, is_told: false }
+        let [lists, always, when_set, flags] = ["beI", "k", "l", "imnpst"].map(str::to_owned);
+        ChannelModes { lists, always, when_set, flags, is_told: false }
     }
 }
 
 impl ChannelModes {
-    /// `CHANMODES=eIbq,k,flj,CFLMPQScgimnprstz`; the fourth kind has no parameters.
+    /// `CHANMODES=eIbq,k,flj,CFLMPQScgimnprstz`; those of the fourth kind have no parameter.
     pub fn learn(&mut self, kinds: &str) {
         let mut kinds = kinds.split(',').map(|letters| letters.chars().take(MAX_LETTERS).collect());
-        [self.lists, self.always, self.when_set] = std::array::from_fn(|_| kinds.next().unwrap_or_default());
+        [self.lists, self.always, self.when_set, self.flags] =
+            std::array::from_fn(|_| kinds.next().unwrap_or_default());
         self.is_told = true;
     }
 
@@ -43,6 +46,11 @@ impl ChannelModes {
     /// Whether it is a list, as of bans: many may be set at once, and they say nothing of the channel itself.
     pub fn is_list(&self, mode: char) -> bool {
         self.lists.contains(mode)
+    }
+
+    /// The mode of channels that let only those in who are logged in to services: solanum's `r`, everybody else's `R`.
+    pub fn registered_only(&self) -> char {
+        if self.flags.contains('R') || !self.flags.contains('r') { 'R' } else { 'r' }
     }
 
     /// What `+o-v alice bob` changes, where ranks have a parameter, too. A parameter that is missing is none.

@@ -1,5 +1,6 @@
 //! What is made of what the server says.
 
+pub(crate) mod bouncer;
 pub(crate) mod casemap;
 pub(crate) mod channel_modes;
 pub(crate) mod channels;

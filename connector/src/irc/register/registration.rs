@@ -219,6 +219,11 @@ impl Registration {
         self.negotiation.agreed()
     }
 
+    /// The names of all capabilities that were granted.
+    pub fn granted(&self) -> &[&'static str] {
+        self.negotiation.granted()
+    }
+
     /// Whether the network knows us by our account.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
