@@ -53,6 +53,8 @@ const REGAIN_EVERY: Duration = Duration::from_secs(2);
 const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
 /// From then on the nick is asked for less often.
 const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
+/// How long the channels wait for what the server says of itself behind its welcome, if nothing shows that this is over.
+const INTRODUCED_WITHIN: Duration = Duration::from_secs(1);
 /// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
 const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
@@ -90,6 +92,8 @@ pub(crate) struct Session<'a> {
     regain: Option<Instant>,
     /// The server welcomed us.
     was_up: bool,
+    /// Until when the channels wait for what the server says of itself.
+    introduction: Option<Instant>,
     /// Until when the channels wait for NickServ's answer.
     identifying: Option<Instant>,
     /// Channels may be asked for.
@@ -163,6 +167,7 @@ impl<'a> Session<'a> {
             called: false,
             regain: None,
             was_up: false,
+            introduction: None,
             identifying: None,
             joined: false,
             join_is_heard: false,
@@ -315,6 +320,10 @@ impl<'a> Session<'a> {
             && let Some(channel) = self.inquiry.hear(number, parameters, &mut self.view)
         {
             self.events.names(&self.view, &channel);
+        }
+        if self.introduction.is_some() && matches!(numbered(&message.command), Some((200..=399 | 422, _))) {
+            // numbers of users, the message of the day: 005 stands before those
+            self.introduced().await?;
         }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
@@ -485,9 +494,16 @@ impl<'a> Session<'a> {
         self.view.me.welcomed(welcome);
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
         self.events.connection(&self.view, "up", None::<&Ended>);
+        self.introduction = Some(Instant::now() + INTRODUCED_WITHIN);
         self.tell_frame().await?;
         self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
         self.identify().await?;
+        self.nick_may_have_changed().await
+    }
+
+    /// The server has told what it is, or never will.
+    async fn introduced(&mut self) -> Result<(), Ended> {
+        self.introduction = None;
         self.nick_may_have_changed().await
     }
 
@@ -507,10 +523,11 @@ impl<'a> Session<'a> {
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
         let Phase::Registered { since } = self.phase else { return Ok(()) };
-        if self.identifying.is_some() {
+        if self.identifying.is_some() || self.introduction.is_some() {
             return Ok(());
         }
-        let own = self.view.is_me(&self.network.nick);
+        // a longer one the server cuts
+        let own = self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick));
         let says = match self.fence {
             _ if own => Nick::Allows,
             NickFence::Up => Nick::Forbids,
@@ -693,7 +710,7 @@ impl<'a> Session<'a> {
         };
         let asking = [self.regain, self.next_join(), self.inquiry.next()];
         let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
-        let moments = [steps, self.identifying, regain, join, question, of_phase];
+        let moments = [steps, self.introduction, self.identifying, regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
@@ -710,6 +727,7 @@ impl<'a> Session<'a> {
                 let todo = self.registration.late()?;
                 self.go_on(todo).await
             }
+            _ if is_due(self.introduction) => self.introduced().await,
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
             (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),

@@ -9,6 +9,7 @@ mod faults;
 mod flood;
 mod hearing;
 mod inquiry;
+mod limits;
 mod login;
 mod proof;
 mod reconnecting;
