@@ -12,6 +12,7 @@ mod faults;
 mod groups;
 mod late;
 mod login;
+mod memory;
 mod networks;
 mod ordered;
 mod queues;
