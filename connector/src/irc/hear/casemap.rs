@@ -32,12 +32,8 @@ impl CaseMapping {
         a.len() == b.len() && a.chars().map(|c| self.fold_char(c)).eq(b.chars().map(|c| self.fold_char(c)))
     }
 
-    /// Whether both are one letter.
-    pub fn same_char(self, a: char, b: char) -> bool {
-        self.fold_char(a) == self.fold_char(b)
-    }
-
-    fn fold_char(self, c: char) -> char {
+    /// A character as a small letter.
+    pub fn fold_char(self, c: char) -> char {
         match (c, self) {
             ('[', CaseMapping::Rfc1459 | CaseMapping::StrictRfc1459) => '{',
             (']', CaseMapping::Rfc1459 | CaseMapping::StrictRfc1459) => '}',

@@ -53,6 +53,7 @@ impl fmt::Display for Mask {
 impl Mask {
     /// Whether an address, `nick!user@host`, fits. It takes no longer than both lengths multiplied.
     pub(crate) fn fits(&self, address: &str, casemapping: CaseMapping) -> bool {
+        let same = |a, b| casemapping.fold_char(a) == casemapping.fold_char(b);
         let (mut mask, mut rest) = (self.0.chars(), address.chars());
         // what stands behind the last star, and what that has not taken
         let mut star = None;
@@ -64,7 +65,7 @@ impl Mask {
                     star = Some((mask.clone(), before.clone()));
                     rest = before;
                 }
-                (Some(wanted), Some(found)) if wanted == '?' || casemapping.same_char(wanted, found) => {}
+                (Some(wanted), Some(found)) if wanted == '?' || same(wanted, found) => {}
                 // the last star takes one character more
                 _ => {
                     let Some((behind, left)) = &mut star else { return false };

@@ -102,6 +102,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether the offer is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether the offer is complete, and all that was asked for is answered.
     pub fn is_settled(&self) -> bool {
         self.listed && self.asked.is_empty()
@@ -111,6 +116,11 @@ impl Negotiation {
     pub fn agreed(&self) -> Capabilities {
         // an answer of several lines needs a batch
         Capabilities { labels: self.has("labeled-response") && self.has("batch"), echoes: self.has("echo-message") }
+    }
+
+    /// The names of all that was agreed upon.
+    pub fn granted(&self) -> &[&'static str] {
+        &self.agreed
     }
 
     /// Whether this was agreed upon.

@@ -11,6 +11,7 @@ mod truth;
 mod wire;
 
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,8 +60,14 @@ fn whatever_goes_wrong_when_everything_is_said_once_it_is_over() {
     let count = seeds.end - seeds.start;
     for seed in seeds {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let truth = std::panic::catch_unwind(|| runtime.block_on(run(seed)))
-            .unwrap_or_else(|_| panic!("seed {seed} failed: PUBBOT_TEST_SEEDS={seed}..{} runs it again", seed + 1));
+        let mut chance = Chance::new(seed);
+        let network = network_of(&mut chance);
+        let truth = runtime.block_on(async { Arc::new(Truth::new(network.unproved)) });
+        let running = AssertUnwindSafe(|| runtime.block_on(run(chance, network, truth.clone())));
+        std::panic::catch_unwind(running).unwrap_or_else(|_| {
+            println!("the last that happened:\n{}", truth.story());
+            panic!("seed {seed} failed: PUBBOT_TEST_SEEDS={seed}..{} runs it again", seed + 1)
+        });
         doubled += truth.doubled();
         connections += truth.connections();
     }
@@ -85,12 +92,9 @@ fn network_of(chance: &mut Chance) -> Network {
     }
 }
 
-async fn run(seed: u64) -> Arc<Truth> {
-    let mut chance = Chance::new(seed);
-    let network = network_of(&mut chance);
+async fn run(mut chance: Chance, network: Network, truth: Arc<Truth>) {
     let broker = if chance.once_in(2) { Arc::new(Shaky::default()) } else { Shaky::leasing() };
     let calm = Instant::now() + TROUBLE;
-    let truth = Arc::new(Truth::new(network.unproved));
     let server = Server::start(chance.branch(), network.login.sasl != Sasl::Off, calm, truth.clone());
     let (stop, ambient) = (CancellationToken::new(), TestAmbient::arc());
     let sts = Sts::in_memory(ambient.clone());
@@ -118,7 +122,6 @@ async fn run(seed: u64) -> Arc<Truth> {
     truth.check_doubled();
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(60), running).await.expect("it did not stop").unwrap().unwrap();
-    truth
 }
 
 /// How many of the replies are acknowledged.

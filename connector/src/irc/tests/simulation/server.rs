@@ -110,7 +110,14 @@ impl Dial for Arc<Server> {
         self.truth.connected();
         tokio::spawn(Connection::new(self.clone(), id, chance).serve(theirs));
         let (reader, writer) = (Box::new(Reading(reader, end.clone())), Box::new(Writing(writer, end)));
-        Ok(Socket { reader, writer, server: Place::plain("irc.test", 6667), address: None, certificate: None })
+        Ok(Socket {
+            reader,
+            writer,
+            server: Place::plain("irc.test", 6667),
+            address: None,
+            addresses: Vec::new(),
+            certificate: None,
+        })
     }
 }
 
@@ -172,6 +179,8 @@ struct Connection {
     taken: Vec<String>,
     heard_at: Instant,
     pinged: Option<Instant>,
+    /// It has hung up, of which the bot may not know yet.
+    hung_up: bool,
     is_over: bool,
 }
 
@@ -198,6 +207,7 @@ impl Connection {
             taken: Vec::new(),
             heard_at: Instant::now(),
             pinged: None,
+            hung_up: false,
             is_over: false,
         }
     }
@@ -206,7 +216,9 @@ impl Connection {
         let (reader, mut writer) = tokio::io::split(stream);
         let (mut lines, mut open) = (BufReader::new(reader).lines(), true);
         while !self.is_over {
-            while let Some(sent) = self.to_bot.arrived() {
+            while !self.is_over
+                && let Some(sent) = self.to_bot.arrived()
+            {
                 self.reaches_the_bot(&sent);
                 // it may be gone
                 writer.write_all(format!("{}\r\n", sent.line).as_bytes()).await.ok();
@@ -230,6 +242,7 @@ impl Connection {
 
     /// The bot writes a line, or closes its end.
     fn written(&mut self, line: Option<String>) {
+        self.server.truth.note(self.id, &format!("the bot writes {line:?}"));
         if let Some(line) = &line {
             let for_members =
                 ["JOIN ", "PRIVMSG ", "NOTICE "].iter().any(|command| unlabelled(line).1.starts_with(command));
@@ -243,6 +256,7 @@ impl Connection {
     }
 
     fn reaches_the_bot(&mut self, sent: &Sent) {
+        self.server.truth.note(self.id, &format!("the bot gets {:?}", sent.line));
         self.welcomed |= sent.welcomes;
         self.server.truth.proved(&sent.proves);
     }
@@ -250,8 +264,11 @@ impl Connection {
     /// What the server does by itself.
     fn act(&mut self) {
         let now = Instant::now();
+        self.is_over |= matches!(self.fate, Fate::Breaks(at) if at <= now);
+        if self.hung_up {
+            return;
+        }
         match self.fate {
-            Fate::Breaks(at) if at <= now => self.is_over = true,
             Fate::Closes(at) if at <= now => self.hang_up("Server shutting down"),
             _ => {}
         }
@@ -275,21 +292,19 @@ impl Connection {
         self.send(Sent { line, hangs_up: true, ..Sent::default() });
         // it is a ghost no more, whether the bot hears of it or not
         self.server.state().clients.remove(&self.id);
-        (self.pinged, self.heard_at) = (None, Instant::now() + Duration::from_secs(86_400));
-        if let Fate::Closes(_) = self.fate {
-            self.fate = Fate::Well;
-        }
-        self.registered = false;
+        self.hung_up = true;
     }
 
     /// When there is something to do next.
     fn next(&self) -> Instant {
         let of_fate = match self.fate {
-            Fate::Breaks(at) | Fate::Closes(at) => Some(at),
+            Fate::Breaks(at) => Some(at),
+            Fate::Closes(at) if !self.hung_up => Some(at),
             _ => None,
         };
-        let late = self.late.iter().map(|(at, _)| *at).min();
+        let late = self.late.iter().map(|(at, _)| *at).min().filter(|_| !self.hung_up);
         let ping = self.pinged.map_or(self.heard_at + PING_EVERY, |at| at + PONG_WITHIN);
+        let ping = if self.hung_up { Instant::now() + PING_EVERY } else { ping };
         let others = [self.to_server.next(), self.to_bot.next(), late, of_fate];
         others.into_iter().flatten().fold(ping, Instant::min)
     }
@@ -314,10 +329,14 @@ impl Connection {
     }
 
     fn hear(&mut self, line: Option<String>) {
+        self.server.truth.note(self.id, &format!("the server gets {line:?}"));
         let Some(line) = line else {
             self.is_over = true;
             return;
         };
+        if self.hung_up {
+            return;
+        }
         (self.heard_at, self.pinged) = (Instant::now(), None);
         let (label, bare) = unlabelled(&line);
         if let Some((target, text)) = said(&line) {
@@ -338,7 +357,7 @@ impl Connection {
             }
             "JOIN" => rest.split(' ').next().unwrap_or_default().split(',').for_each(|channel| self.join(channel)),
             "QUIT" => self.hang_up("Quit"),
-            "PONG" | "MODE" | "NOTICE" => {}
+            "PONG" | "MODE" | "NOTICE" | "WHO" | "WHOIS" => {}
             other => panic!("what does {other} mean? {line}"),
         }
     }
@@ -399,6 +418,7 @@ impl Connection {
         self.say_late([
             Sent { line: welcome, welcomes: true, ..Sent::default() },
             Sent { line: support, ..Sent::default() },
+            Sent { line: format!(":irc.test 422 {nick} :There is no message of the day"), ..Sent::default() },
         ]);
     }
 

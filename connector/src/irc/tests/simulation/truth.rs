@@ -1,12 +1,18 @@
 //! What really happened, as nobody who takes part could know it, and what must hold all the while.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+/// How much of the story is told of a seed that fails.
+const STORY: usize = 60;
 
 /// What is known of all lines that the bot was asked to say.
 pub struct Truth {
     /// How many lines may be written and not yet proved.
     unproved: usize,
+    began: Instant,
     known: Mutex<Known>,
 }
 
@@ -23,15 +29,31 @@ struct Known {
     /// How many replies are with the broker.
     published: u64,
     connections: u64,
+    /// The last that happened.
+    story: VecDeque<String>,
 }
 
 impl Truth {
     pub fn new(unproved: usize) -> Self {
-        Truth { unproved, known: Mutex::default() }
+        Truth { unproved, began: Instant::now(), known: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happened on a connection.
+    pub fn note(&self, connection: u64, what: &str) {
+        let mut known = self.known();
+        let at = self.began.elapsed().as_secs_f64();
+        known.story.push_back(format!("{at:9.3} s, connection {connection}: {what}"));
+        if known.story.len() > STORY {
+            known.story.pop_front();
+        }
+    }
+
+    pub fn story(&self) -> String {
+        Vec::from(self.known().story.clone()).join("\n")
     }
 
     /// A reply is to be said.
