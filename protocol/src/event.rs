@@ -54,7 +54,7 @@ impl Event {
 /// What every chat event begins with: when and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
-    /// UUIDv7: unique, and sorts by time.
+    /// UUIDv7: unique, and sorts by time. Of a message to which the network has given an id, always the same.
     pub id: Uuid,
     /// When it happened.
     pub at: Timestamp,
@@ -98,6 +98,10 @@ pub struct Chat {
     /// The network's id of the message (IRCv3 `msgid`); null where it has none.
     #[serde(default)]
     pub msgid: Option<String>,
+    /// It was not heard when it was said, but comes out of the network's history (IRCv3 `chathistory`); absent if it was
+    /// heard. Handlers don't get it unless they ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 impl Chat {
@@ -113,6 +117,7 @@ impl Chat {
             private: false,
             account: None,
             msgid: None,
+            replayed: false,
         }
     }
 }
@@ -228,7 +233,7 @@ pub struct Account {
     pub source_id: Option<Uuid>,
 }
 
-/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel.
+/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel, or somebody else to one that it is in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {
     /// When and where to.
@@ -236,6 +241,9 @@ pub struct Invite {
     pub head: Head,
     /// Who invited.
     pub by: String,
+    /// Who was invited; absent when it was the bot itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// Body of `chat.<proto>.<channel>.names`: who is here, a snapshot after each join of the bot.
