@@ -4,6 +4,9 @@
 use crate::irc::hear::casemap::CaseMapping;
 use crate::irc::hear::channel_modes::ChannelModes;
 
+/// So many ways to name a message are looked at.
+const MAX_REFERENCES: usize = 8;
+
 /// The parameters that matter here, at first those of RFC 1459.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Isupport {
@@ -16,13 +19,18 @@ pub(crate) struct Isupport {
     pub channel_modes: ChannelModes,
     /// The letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
     pub bot: Option<char>,
+    /// How many messages of its history the network tells at once at most, 0 for any number (IRCv3 `chathistory`).
+    pub history: usize,
+    /// How a message of the history may be named: `timestamp`, `msgid`.
+    pub message_references: Vec<String>,
 }
 
 impl Default for Isupport {
     fn default() -> Self {
         let (marks, channel_types) = ("@+".to_owned(), "#&".to_owned());
         let (casemapping, channel_modes) = Default::default();
-        Isupport { casemapping, marks, channel_types, channel_modes, bot: None }
+        let message_references = vec!["timestamp".to_owned()];
+        Isupport { casemapping, marks, channel_types, channel_modes, bot: None, history: 0, message_references }
     }
 }
 
@@ -33,6 +41,10 @@ impl Isupport {
             Some(("CASEMAPPING", name)) => self.casemapping = CaseMapping::from_isupport(name),
             Some(("CHANTYPES", types)) => self.channel_types = types.to_owned(),
             Some(("BOT", letter)) => self.bot = letter.chars().next().filter(char::is_ascii_alphabetic),
+            Some(("CHATHISTORY", most)) => self.history = most.parse().unwrap_or(0),
+            Some(("MSGREFTYPES", types)) => {
+                self.message_references = types.split(',').take(MAX_REFERENCES).map(str::to_owned).collect();
+            }
             Some(("CHANMODES", kinds)) => self.channel_modes.learn(kinds),
             Some(("PREFIX", prefix)) => {
                 let (letters, marks) = prefix.split_once(')').unwrap_or_default();

@@ -71,6 +71,16 @@ impl Line {
         Line::new("MODE", &[nick, modes], None)
     }
 
+    /// Asks for what was said in a channel, or to and by a nick, after a message (IRCv3 `chathistory`).
+    pub fn history_after(target: &str, reference: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["AFTER", target, reference, &most.to_string()], None)
+    }
+
+    /// Asks where something was said between two times.
+    pub fn history_targets(from: &str, to: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["TARGETS", from, to, &most.to_string()], None)
+    }
+
     /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
     pub fn labelled(&self, label: u64) -> Self {
         Line([format!("@label={label} ").as_bytes(), &self.0].concat())

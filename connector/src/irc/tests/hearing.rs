@@ -72,12 +72,7 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     server.says(":carol!c@h JOIN #a * :Carol C").await;
     assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
     // what only says something about people is no event
-    for line in [
-        ":alice!a@h AWAY :gone",
-        ":alice!a@h CHGHOST a other.host",
-        ":alice!a@h SETNAME :Alice B",
-        ":bob!b@h INVITE alice #a",
-    ] {
+    for line in [":alice!a@h AWAY :gone", ":alice!a@h CHGHOST a other.host", ":alice!a@h SETNAME :Alice B"] {
         server.says(line).await;
     }
     server.says(":alice!a@h QUIT").await;
@@ -172,7 +167,6 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
         ":alice!a@h PRIVMSG bob :to somebody else",
         ":pubbot!pub@bot.host PRIVMSG #a :my own echo",
         ":PUBBOT!pub@bot.host NOTICE #a :my own echo",
-        ":alice!a@h INVITE bob #b",
         ":irc.test 371 pubbot :whatever",
         "FAIL X Y :z",
     ] {
@@ -273,6 +267,10 @@ async fn topics_and_invitations_are_told() {
     assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
     server.says(":alice!a@h INVITE pubbot :#C.D").await;
     assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    // IRCv3 `invite-notify`: somebody else is invited to where we are
+    server.says(":alice!a@h INVITE carol #a").await;
+    let event = body(world.event("chat.irc.#a.invite").await);
+    assert_eq!(event, json!({"channel": "#a", "by": "alice", "user": "carol"}));
     world.ends(server).await;
 }
 
