@@ -2,7 +2,6 @@
 //! a private RabbitMQ and to an IRC server that counts.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use servers::{Counting, Program, RabbitMq, Relay, Service};
@@ -126,24 +125,4 @@ impl Cast {
 
 fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).context("a path that is no text")
-}
-
-/// Builds the executable; without cargo, the one beside this executable.
-pub(crate) fn build() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this executable can't be found")?;
-    let built = own.with_file_name("pubbot");
-    eprintln!("bench: building pubbot");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--package", "pubbot"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    match cargo.stdin(Stdio::null()).stdout(Stdio::null()).status() {
-        Ok(status) if status.success() => Ok(built),
-        Ok(status) => Err(Failure::new(format!("cargo build --package pubbot: {status}"))),
-        Err(why) => {
-            eprintln!("bench: cargo can't be run ({why}): taking what is built");
-            Ok(built)
-        }
-    }
 }

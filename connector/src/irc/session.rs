@@ -18,12 +18,14 @@ use crate::heard::Heard;
 pub(crate) use crate::irc::ended::Ended;
 use crate::irc::handover::Handover;
 use crate::irc::hear::batches::{Batches, Labelled, Taken};
+use crate::irc::hear::bouncer::Bouncer;
 use crate::irc::hear::ctcp::Ctcp;
 use crate::irc::hear::events::{Events, View};
 use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::history::History;
-use crate::irc::hear::refusal::{refusal, standard_reply};
+use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::rejoin::Rejoin;
+use crate::irc::hear::standard_reply::StandardReply;
 use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
@@ -104,6 +106,7 @@ pub(crate) struct Session<'a> {
     joined: bool,
     rejoin: Rejoin,
     ctcp: Ctcp,
+    bouncer: Bouncer,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
     ambient: Arc<dyn Ambient>,
@@ -153,6 +156,7 @@ impl<'a> Session<'a> {
             events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
             ctcp: Ctcp::default(),
+            bouncer: Bouncer::default(),
             server: None,
             ambient,
             phase: Phase::Registering,
@@ -179,7 +183,10 @@ impl<'a> Session<'a> {
     }
 
     /// A session with this server, which may want TLS from now on.
-    pub fn with(self, server: Server, sts: Sts) -> Self {
+    pub fn with(mut self, server: Server, sts: Sts) -> Self {
+        if !server.tls {
+            self.registration.in_plain();
+        }
         Session { server: Some((server, sts)), ..self }
     }
 
@@ -301,6 +308,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.hear_of_tls(&message.command)?;
+        if let Some(sign) = self.bouncer.hear(&message) {
+            tracing::warn!(network = self.network.name, sign, "a bouncer is in between: what it takes counts as said");
+        }
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
         }
@@ -369,7 +379,7 @@ impl<'a> Session<'a> {
 
     /// What a server says of a command in words (IRCv3 `standard-replies`).
     fn note_standard_reply(&mut self, message: &Message) {
-        let Some(reply) = standard_reply(&message.command) else { return };
+        let Some(reply) = StandardReply::read(&message.command) else { return };
         reply.log(&self.network.name);
         if reply.is_refusal() && reply.command.eq_ignore_ascii_case("CHATHISTORY") {
             self.history.refused(&reply.why);

@@ -11,27 +11,35 @@ pub(crate) struct ChannelModes {
     always: String,
     /// With a parameter when set, as a limit.
     when_set: String,
+    /// Never with a parameter.
+    flags: String,
     /// Ranks: always with a nick.
     ranks: String,
 }
 
 impl Default for ChannelModes {
     fn default() -> Self {
-        let [lists, always, when_set, ranks] = ["beI", "k", "l", "ov"].map(str::to_owned);
-        ChannelModes { lists, always, when_set, ranks }
+        let [lists, always, when_set, flags, ranks] = ["beI", "k", "l", "imnpst", "ov"].map(str::to_owned);
+        ChannelModes { lists, always, when_set, flags, ranks }
     }
 }
 
 impl ChannelModes {
-    /// `CHANMODES=eIbq,k,flj,CFLMPQScgimnprstz`; the fourth kind has no parameters.
+    /// `CHANMODES=eIbq,k,flj,CFLMPQScgimnprstz`; those of the fourth kind have no parameter.
     pub fn learn(&mut self, kinds: &str) {
         let mut kinds = kinds.split(',').map(str::to_owned);
-        [self.lists, self.always, self.when_set] = std::array::from_fn(|_| kinds.next().unwrap_or_default());
+        [self.lists, self.always, self.when_set, self.flags] =
+            std::array::from_fn(|_| kinds.next().unwrap_or_default());
     }
 
     /// The letters of `PREFIX=(ov)@+`.
     pub fn learn_ranks(&mut self, letters: &str) {
         letters.clone_into(&mut self.ranks);
+    }
+
+    /// The mode of channels that let only those in who are logged in to services: solanum's `r`, everybody else's `R`.
+    pub fn registered_only(&self) -> char {
+        if self.flags.contains('R') || !self.flags.contains('r') { 'R' } else { 'r' }
     }
 
     /// What `+o-v alice bob` changes. A parameter that is missing is none.

@@ -1,6 +1,7 @@
 //! What is made of what the server says.
 
 pub(crate) mod batches;
+pub(crate) mod bouncer;
 pub(crate) mod casemap;
 pub(crate) mod channel_modes;
 pub(crate) mod channels;
@@ -12,4 +13,5 @@ pub(crate) mod identity;
 pub(crate) mod isupport;
 pub(crate) mod refusal;
 pub(crate) mod rejoin;
+pub(crate) mod standard_reply;
 pub(crate) mod tags;

@@ -15,7 +15,7 @@ use crate::irc::speak::line::Line;
 use crate::irc::{Certificate, Network, Server, Sts};
 
 /// How long the server may take to say something.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A server that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,6 +110,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether the offer is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether the offer is complete, and all that was asked for is answered.
     pub fn is_settled(&self) -> bool {
         self.listed && self.asked.is_empty()
@@ -123,6 +128,11 @@ impl Negotiation {
             echoes: self.has("echo-message"),
             history: [HISTORY, "batch", "server-time"].into_iter().all(|needed| self.has(needed)),
         }
+    }
+
+    /// The names of all that was agreed upon.
+    pub fn granted(&self) -> &[&'static str] {
+        &self.agreed
     }
 
     /// Whether this was agreed upon.

@@ -66,6 +66,16 @@ impl Line {
         Line::new("AUTHENTICATE", &[part], None)
     }
 
+    /// Asks who somebody is.
+    pub fn whois(nick: &str) -> Self {
+        Line::new("WHOIS", &[nick], None)
+    }
+
+    /// Asks for a channel's modes.
+    pub fn ask_for_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
     /// Changes our own modes.
     pub fn mode(nick: &str, modes: &str) -> Self {
         Line::new("MODE", &[nick, modes], None)

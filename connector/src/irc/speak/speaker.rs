@@ -400,7 +400,7 @@ impl<'a> Turn<'a> {
     fn refused(&mut self, refusal: &Refusal) {
         if let Some(line) = self.unproved.refuse(refusal) {
             self.agenda.refused(&line, &refusal.why, self.replies);
-            if refusal.is_too_fast() {
+            if refusal.too_fast {
                 self.halve(line.at);
             }
         }
