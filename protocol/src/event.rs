@@ -98,6 +98,9 @@ pub struct Chat {
     /// The network's id of the message (IRCv3 `msgid`); null where it has none.
     #[serde(default)]
     pub msgid: Option<String>,
+    /// The network says that the speaker is a bot (IRCv3 `bot-mode`); absent if it doesn't.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
     /// It was not heard when it was said, but comes out of the network's history (IRCv3 `chathistory`); absent if it was
     /// heard. Handlers don't get it unless they ask for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -117,6 +120,7 @@ impl Chat {
             private: false,
             account: None,
             msgid: None,
+            bot: false,
             replayed: false,
         }
     }

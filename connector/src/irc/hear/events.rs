@@ -315,8 +315,17 @@ impl Said {
     fn by(self, source: &str, private: bool, tags: Tags, head: Head) -> Chat {
         let direct = private || self.raw.is_some();
         let source_id = tags.account.as_deref().map(|account| source_id(&head.network, account));
-        let (account, msgid) = (tags.account, tags.msgid);
-        Chat { raw: self.raw, source_id, direct, private, account, msgid, ..Chat::new(head, source, &self.content) }
+        let Tags { account, msgid, bot, .. } = tags;
+        Chat {
+            raw: self.raw,
+            source_id,
+            direct,
+            private,
+            account,
+            msgid,
+            bot,
+            ..Chat::new(head, source, &self.content)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, network};
 use crate::testing::NOW;
 
 /// The part of an event that differs between kinds.
@@ -77,6 +77,32 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     }
     server.says(":alice!a@h QUIT").await;
     assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_bot_says_is_marked_where_the_network_marks_it() {
+    let (mut world, mut server) = World::in_a().await;
+    for (tags, bot) in [("@bot ", json!(true)), ("", json!(null))] {
+        server.says(&format!("{tags}:robot!r@h PRIVMSG #a :beep")).await;
+        assert_eq!(world.event("chat.irc.#a.chat").await["bot"], bot);
+    }
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_and_comes_with_a_netsplit_goes_and_comes() {
+    let (mut world, mut server) = World::in_a_with(&["batch"], network()).await;
+    server.says(":irc.test BATCH +s netsplit irc.test far.test").await;
+    server.says("@batch=s :alice!a@h QUIT :irc.test far.test").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    server.says("@batch=s :Bob!b@h QUIT :irc.test far.test").await;
+    server.says(":irc.test BATCH -s").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "Bob");
+    server.says(":irc.test BATCH +j netjoin irc.test far.test").await;
+    server.says("@batch=j :alice!a@h JOIN #a").await;
+    server.says(":irc.test BATCH -j").await;
+    assert_eq!(world.event("chat.irc.#a.join").await["user"], "alice");
     world.ends(server).await;
 }
 

@@ -1,12 +1,13 @@
 //! What was said while the bot was away comes out of the network's history, once, and marked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::world::{Server, World, network};
+use super::world::{Server, Shaky, World, network};
 use crate::testing::NOW;
 
 /// What a server offers that keeps a history, in the order in which it is asked for.
@@ -230,13 +231,22 @@ async fn a_gap_that_was_not_closed_is_asked_for_again_on_the_next_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_knows_since_when_there_is_a_gap() {
-    let (world, mut server) = in_a().await;
-    // it is written down at a modest rate
-    sleep(Duration::from_secs(6)).await;
-    server.fence().await;
-    let broker = world.broker.clone();
-    world.dies().await;
-    drop(server);
+    for stopped in [false, true] {
+        let (world, mut server) = in_a().await;
+        let broker = world.broker.clone();
+        if stopped {
+            world.leaves(server).await;
+        } else {
+            // it is written down at a modest rate
+            sleep(Duration::from_secs(6)).await;
+            server.fence().await;
+            world.dies().await;
+        }
+        goes_on_from_there(broker).await;
+    }
+}
+
+async fn goes_on_from_there(broker: Arc<Shaky>) {
     let mut world = World::on(broker, network()).await;
     let mut server = comes_back_to(&mut world, "CHATHISTORY=50").await;
     server.is_asked_for_people(110.0, 50).await;
