@@ -13,6 +13,7 @@ mod groups;
 mod history;
 mod late;
 mod login;
+mod memory;
 mod networks;
 mod ordered;
 mod queues;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector::irc::{
-    Door, Found, Holder, Network, ProofMeans, Reached, Server, Sts, Trust, Unreachable, Visit, reach, visit,
+    DialError, Door, Found, Holder, Network, ProofMeans, Reached, Server, Sts, Trust, Unreachable, Visit, reach, visit,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -62,14 +62,14 @@ async fn of_network(network: &Network, sts: &Sts) -> Vec<Finding> {
 
 async fn visited_by(network: &Network, server: &Server, sts: &Sts) -> Result<Visit, String> {
     match timeout(VISIT_WITHIN, visit(network, server, sts, Arc::new(bus::System))).await {
-        Ok(visited) => visited.map_err(|why| advice(&why)),
+        Ok(visited) => visited.map_err(|why| advice(server, &why)),
         Err(_) => Err(format!("{server} did not come to an end within {} s", VISIT_WITHIN.as_secs())),
     }
 }
 
 async fn reached_by(network: &Network, server: &Server, sts: &Sts) -> Result<Reached, String> {
     match timeout(ANSWERS_WITHIN, reach(network, server, sts)).await {
-        Ok(reached) => reached.map_err(|why| advice(&why)),
+        Ok(reached) => reached.map_err(|why| advice(server, &why)),
         Err(_) => {
             let kind = if server.tls { "the one with TLS" } else { "one without TLS" };
             Err(format!("{server} does not answer within {} s; is the port {kind}?", ANSWERS_WITHIN.as_secs()))
@@ -77,9 +77,12 @@ async fn reached_by(network: &Network, server: &Server, sts: &Sts) -> Result<Rea
     }
 }
 
-fn advice(why: &Unreachable) -> String {
+fn advice(server: &Server, why: &Unreachable) -> String {
     match why {
         Unreachable::Dial(why) if why.is_about_trust() => why.to_string(),
+        Unreachable::Dial(why @ DialError::TimedOut { .. }) if server.tls => {
+            format!("{why}; does the server run, and is the port the one with TLS?")
+        }
         why => format!("{why}; check its url, or whether the server runs"),
     }
 }

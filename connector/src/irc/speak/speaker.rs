@@ -24,7 +24,7 @@ use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
 use crate::irc::speak::agenda::Agenda;
 use crate::irc::speak::flood::{Budget, Urgency};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::pace::Pace;
 use crate::irc::speak::proof::{Means, Proof, Refusal, Unproved};
@@ -61,8 +61,8 @@ pub(crate) enum Order {
     Write(Line),
     /// Write this line when a notice could be said; there is no second one before it is answered, or given up.
     Ask(Line),
-    /// Our own address, `nick!user@host`, has so many bytes.
-    Identity { bytes: usize },
+    /// This limits how much can be said on a line from now on.
+    Frame(Frame),
     /// This was agreed upon.
     Capabilities(Capabilities),
     /// What the nick allows, now that it has changed.
@@ -268,7 +268,7 @@ impl<'a> Turn<'a> {
         match order {
             Order::Write(line) => self.add(&line),
             Order::Ask(line) => self.question = Some(line),
-            Order::Identity { bytes } => self.agenda.set_identity(bytes),
+            Order::Frame(frame) => self.agenda.set_frame(frame),
             Order::Capabilities(capabilities) => self.means = capabilities.means(),
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
