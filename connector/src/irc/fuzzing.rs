@@ -24,12 +24,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::irc::handover::Handover;
+use crate::irc::hear::batches::Batches;
 use crate::irc::hear::framing::{Framing, MAX_LINELEN};
-use crate::irc::hear::labels::Labels;
 use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::tags::Tags;
-use crate::irc::session::{NickFence, Session};
-use crate::irc::speak::loops::Loops;
+use crate::irc::session::{Known, NickFence, Session};
 use crate::irc::speak::speaker::Speaker;
 use crate::irc::voice::{Grant, Permission};
 use crate::irc::{
@@ -58,10 +57,12 @@ pub fn line(bytes: &[u8]) {
     // in at most eight, since each is looked through with what is left of those before
     let piece = (bytes.len() / 8).max(1 + usize::from(bytes.first().copied().unwrap_or_default() % 16));
     assert_eq!(messages(bytes.chunks(piece)), whole, "in pieces of {piece} bytes");
-    let (mut labels, now) = (Labels::default(), TestAmbient::default().now());
+    let (mut batches, now) = (Batches::default(), TestAmbient::default().now());
     for message in whole {
         Tags::of(&message, now);
-        refusal(&message, labels.see(&message));
+        if let Some(taken) = batches.take(message) {
+            refusal(&taken.message, taken.labelled);
+        }
     }
 }
 
@@ -100,11 +101,11 @@ async fn converse(script: &[u8]) -> u64 {
     let wire = Arc::new(Wire::default());
     let desk = Arc::new(Desk::new(wire.clone()));
     let tray = desk.tray.clone();
-    let (stop, hang_up, loops) = (CancellationToken::new(), CancellationToken::new(), Loops::default());
+    let (stop, hang_up, known) = (CancellationToken::new(), CancellationToken::new(), Known::default());
     let permission = Permission::of(Grant { lease: Lease::endless(), number: 1 });
     let mut outbox = Outbox::open(desk.clone(), ambient.clone(), PROTO, &network.name, None);
     let replies = Replies::new(desk.clone(), ambient.clone(), PROTO, &network.name);
-    let speaker = Speaker::new(replies, network.clone(), permission.clone(), loops.clone());
+    let speaker = Speaker::new(replies, network.clone(), permission.clone(), known.loops.clone());
     let (orders, receiver) = mpsc::channel(256);
     let writer = Box::new(Pen(wire.clone()));
     let speaking = tokio::spawn(speaker.speak(writer, receiver, hang_up.clone()));
@@ -114,7 +115,7 @@ async fn converse(script: &[u8]) -> u64 {
     let sts = Sts::in_memory(ambient.clone());
     let rest = script.to_vec().into();
     let reader = Script { rest, waited: Duration::ZERO, waiting: None, wire: wire.clone(), stop: stop.clone() };
-    let mut session = Session::new(network, ambient, orders, &mut outbox, fence, handover, loops)
+    let mut session = Session::new(network, ambient, orders, &mut outbox, fence, handover, known)
         .with(Server::plain("irc.fuzz", 6667), sts);
     session.run(Box::new(reader), &stop, &hang_up).await;
     drop(session);
