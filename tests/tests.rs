@@ -17,5 +17,6 @@ mod networks;
 mod ordered;
 mod queues;
 mod service;
+mod state;
 mod tidy;
 mod world;

@@ -131,8 +131,10 @@ impl Inquiry {
     /// Our names are complete in a channel that we came into: asks for the rest.
     fn entered(&mut self, channel: &str, view: &View) {
         let about = [(About::Modes, view.isupport.channel_modes.is_told()), (About::Accounts, view.isupport.whox)];
+        // what was left to be asked when we were here last
+        self.waiting.retain(|question| !view.isupport.casemapping.same(&question.channel, channel));
         if self.waiting.is_empty() && self.asked.is_none() {
-            self.not_before = Instant::now() + self.pause;
+            self.not_before = self.not_before.max(Instant::now() + self.pause);
         }
         for (about, _) in about.into_iter().filter(|(_, sensible)| *sensible) {
             if self.waiting.len() < MAX_QUESTIONS {
