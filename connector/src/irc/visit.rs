@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::isupport::Isupport;
 use crate::irc::reach::check::{ANSWER_WITHIN, Reached, Unreachable};
 use crate::irc::reach::dial::{Dialer, Reader, Socket, Writer};
-use crate::irc::reach::resolve::addresses;
 use crate::irc::register::registration::{Registration, Todo};
 use crate::irc::speak::line::Line;
 use crate::irc::speak::proof::Means;
@@ -101,14 +101,14 @@ pub async fn visit(
     sts: &Sts,
     ambient: Arc<dyn Ambient>,
 ) -> Result<Visit, Unreachable> {
-    let found = addresses(server).await?.iter().map(|address| address.ip()).collect();
-    let Socket { reader, writer, server, address, certificate } = Dialer::new(network, sts).dial_server(server).await?;
+    let socket = Dialer::new(network, sts).dial_server(server).await?;
+    let Socket { reader, writer, server, addresses, address, certificate } = socket;
     let mut visitor = Visitor::new(network, reader, writer, ambient, &server);
     let outcome = visitor.visit().await;
     visitor.leave().await;
     let Some(greeting) = visitor.greeting else { return Err(Unreachable::NoIrc { tls: server.tls }) };
-    let reached =
-        Reached { server, addresses: found, address: address.map(|address| address.ip()), certificate, greeting };
+    let (addresses, address) = (addresses.iter().map(SocketAddr::ip).collect(), address.map(|address| address.ip()));
+    let reached = Reached { server, addresses, address, certificate, greeting };
     Ok(Visit { reached, found: outcome.map_err(|ended| ended.to_string()) })
 }
 
