@@ -18,5 +18,6 @@ mod networks;
 mod ordered;
 mod queues;
 mod service;
+mod state;
 mod tidy;
 mod world;

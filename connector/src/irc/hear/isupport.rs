@@ -145,7 +145,7 @@ impl Isupport {
             "CHANLIMIT" => self.channel_limits = parts(value).filter_map(channel_limit).collect(),
             "MAXCHANNELS" if self.channel_limits.is_empty() => {
                 let types = self.channel_types.clone();
-                self.channel_limits = number(value).map(|limit| (types, limit.max(1))).into_iter().collect();
+                self.channel_limits = limit(value).map(|limit| (types, limit)).into_iter().collect();
             }
             "BOT" => self.bot = value.chars().next().filter(char::is_ascii_alphabetic),
             "CHATHISTORY" => self.history = number(value).unwrap_or(0),
@@ -224,8 +224,13 @@ fn parts(value: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// `#&:50`; without a number there is no limit.
-fn channel_limit((types, limit): (&str, &str)) -> Option<(String, usize)> {
-    Some((characters(types), number(limit)?.max(1)))
+fn channel_limit((types, most): (&str, &str)) -> Option<(String, usize)> {
+    Some((characters(types), limit(most)?))
+}
+
+/// A limit of channels; ngircd says 0 where there is none.
+fn limit(value: &str) -> Option<usize> {
+    number(value).filter(|limit| *limit > 0)
 }
 
 /// `JOIN:4`; without a number there is no limit.
@@ -290,7 +295,7 @@ mod tests {
         assert_eq!((of("NICKLEN", huge).nick_bytes, of("NICKLEN", "0").nick_bytes), (Some(128), Some(9)));
         assert_eq!((of("MODES", huge).modes, of("MODES", "0").modes), (MAX_ON_A_LINE, 1));
         assert_eq!(of("TARGMAX", &format!("JOIN:{huge}")).targets("JOIN", 1), MAX_ON_A_LINE);
-        assert_eq!(of("CHANLIMIT", "#:0").channel_limit("#a"), Some(("#", 1)));
+        assert_eq!(of("CHANLIMIT", "#:0").channel_limit("#a"), None, "as ngircd says that there is no limit");
         assert_eq!(of("CHANTYPES", &"#".repeat(500)).channel_types.len(), MAX_CHARACTERS);
         assert_eq!(of("PREFIX", "(ov)@").ranks, Ranks::default());
         let parts: Vec<String> = (0..1000).map(|n| format!("C{n}:1")).collect();
