@@ -16,6 +16,7 @@ use crate::irc::handover::Handover;
 use crate::irc::reach::backoff::Backoff;
 use crate::irc::reach::dial::{Dial, Dialer, Socket};
 use crate::irc::reach::reason::Reason;
+use crate::irc::register::taken::Taken;
 use crate::irc::session::{NickFence, Session};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::speaker::Speaker;
@@ -68,6 +69,7 @@ pub(crate) struct Connector {
     spoke_under: Option<u64>,
     /// The last session was such a one.
     might_speak: bool,
+    taken: Taken,
     loops: Loops,
     /// By which a successor can call upon us.
     secret: Uuid,
@@ -96,6 +98,7 @@ impl Connector {
             not_before,
             spoke_under: None,
             might_speak: false,
+            taken: Taken::default(),
             loops,
             secret,
         }
@@ -269,10 +272,16 @@ impl Connector {
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops)
+            .heeding(self.taken.clone())
             .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
-        self.might_speak = session.might_speak();
+        self.taken = session.taken(why.is_kill());
+        self.might_speak = session.might_speak() && !why.is_kill();
+        if why.is_kill() {
+            // no ghost of ours is left, and who had us killed may speak under our nick now
+            self.spoke_under = None;
+        }
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {

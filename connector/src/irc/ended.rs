@@ -49,4 +49,9 @@ impl Ended {
     pub fn is_flood(&self) -> bool {
         matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
     }
+
+    /// Whether somebody had the server throw us out: an operator, or services for whoever has our account.
+    pub fn is_kill(&self) -> bool {
+        matches!(self, Ended::Closed(Some(last_words)) if last_words.to_lowercase().contains("killed"))
+    }
 }

@@ -28,7 +28,9 @@ use crate::irc::reach::sts::{Sts, StsAnswer};
 use crate::irc::register::capabilities::Capabilities;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
+use crate::irc::register::regain::{Heard, Regain, Standing};
 use crate::irc::register::registration::{Registration, Todo, join_lines};
+use crate::irc::register::taken::Taken;
 use crate::irc::speak::line::Line;
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
@@ -46,11 +48,6 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How often the nick is asked for that somebody else has: at first, and after a minute.
-const REGAIN_EVERY: Duration = Duration::from_secs(2);
-const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
-/// From then on the nick is asked for less often.
-const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
 /// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
 const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
@@ -84,8 +81,7 @@ pub(crate) struct Session<'a> {
     handover: Handover,
     /// Whoever speaks now has told us to leave.
     called: bool,
-    /// When the nick is asked for next that we should have.
-    regain: Option<Instant>,
+    regain: Regain,
     /// The server welcomed us.
     was_up: bool,
     /// Until when the channels wait for NickServ's answer.
@@ -155,7 +151,7 @@ impl<'a> Session<'a> {
             fence,
             handover,
             called: false,
-            regain: None,
+            regain: Regain::new(network.clone(), Taken::default()),
             was_up: false,
             identifying: None,
             joined: false,
@@ -173,6 +169,11 @@ impl<'a> Session<'a> {
             self.registration.in_plain();
         }
         Session { server: Some((server, sts)), ..self }
+    }
+
+    /// A session that knows how often the nick was taken from us before.
+    pub fn heeding(self, taken: Taken) -> Self {
+        Session { regain: Regain::new(self.network.clone(), taken), ..self }
     }
 
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
@@ -199,6 +200,15 @@ impl<'a> Session<'a> {
     /// Whether it was under a nick that allows to speak, at some time.
     pub fn might_speak(&self) -> bool {
         self.joined
+    }
+
+    /// How often the nick was taken from us; `killed` is one more time, if we had it.
+    pub fn taken(&self, killed: bool) -> Taken {
+        let mut taken = self.regain.taken().clone();
+        if killed && self.was_up && self.view.is_me(&self.network.nick) {
+            taken.note();
+        }
+        taken
     }
 
     /// How long it was registered; `None` if never.
@@ -286,10 +296,16 @@ impl<'a> Session<'a> {
         self.hear_of_tls(&message.command)?;
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
+            self.regain.logged_in();
         }
         let labelled = self.labels.see(&message);
         if self.join_refused(&message) {
             return Ok(());
+        }
+        match self.regain.hear(&message, &self.view.me.nick, |a, b| self.view.same(a, b)) {
+            Heard::Ours => return Ok(()),
+            Heard::Taken => self.nick_is_taken(),
+            Heard::Other => {}
         }
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
@@ -297,6 +313,7 @@ impl<'a> Session<'a> {
             self.order(Order::Proved(Proof::Label(label))).await?;
         }
         if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
+            self.regain.nickserv_answered(nickserv::is_refusal(&message));
             self.stop_waiting_for_nickserv().await?;
         }
         if let Some(todo) = self.registration.hear(&message)? {
@@ -439,8 +456,6 @@ impl<'a> Session<'a> {
             {
                 self.ask_for_next_nick(last).await
             }
-            // it is asked for again and again
-            Response::ERR_NICKNAMEINUSE | Response::ERR_UNAVAILRESOURCE if self.regain.is_some() => Ok(()),
             refusal if refusal.is_error() && refusal != Response::ERR_NOMOTD => {
                 self.refused(refusal, parameters);
                 Ok(())
@@ -486,8 +501,7 @@ impl<'a> Session<'a> {
 
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
-        let Phase::Registered { since } = self.phase else { return Ok(()) };
-        if self.identifying.is_some() {
+        if !matches!(self.phase, Phase::Registered { .. }) || self.identifying.is_some() {
             return Ok(());
         }
         let own = self.view.is_me(&self.network.nick);
@@ -498,12 +512,11 @@ impl<'a> Session<'a> {
         };
         let allowed = says != Nick::Forbids;
         if own {
-            self.regain = None;
-        } else if self.regain.is_none() {
+            self.regain.has();
+        } else if self.regain.lacks() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
             let (nick, network) = (&self.network.nick, &self.network.name);
             tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
-            self.regain = Some(Instant::now() + regain_pause(since));
         }
         if allowed && !self.joined {
             self.joined = true;
@@ -592,13 +605,24 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for the nick that we should have.
-    async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
-        self.regain = Some(Instant::now() + regain_pause(since));
-        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
-            self.send(call).await?;
+    /// Does what is due for the nick that we should have.
+    async fn regain(&mut self) -> Result<(), Ended> {
+        let calls = self.regain.is_call_due() && self.fence == NickFence::Up;
+        let call = if calls { self.handover.call(&self.network.nick) } else { None };
+        let standing = Standing {
+            monitor: self.view.isupport.monitor,
+            logged_in: self.registration.is_logged_in(),
+            has_lock: self.handover.may_speak(),
+        };
+        let lines = self.regain.due(standing, call);
+        self.send_all(lines).await
+    }
+
+    /// Somebody may have taken our nick because they speak now.
+    fn nick_is_taken(&mut self) {
+        if !self.handover.is_alone() {
+            self.fence = NickFence::Up;
         }
-        self.send(Line::nick(&self.network.nick.clone())).await
     }
 
     /// Asks for the next nick, since the last was refused.
@@ -669,7 +693,7 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
-        let [regain, join] = [self.regain, self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
+        let [regain, join] = [self.regain.next(), self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
         let moments = [steps, self.identifying, regain, join, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
@@ -690,7 +714,7 @@ impl<'a> Session<'a> {
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
             (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
-            (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
+            (Phase::Registered { .. }, None) if is_due(self.regain.next()) => self.regain().await,
             (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
             (Phase::Registered { .. }, None) => {
                 self.pinged = Some(now);
@@ -706,8 +730,4 @@ async fn closed(orders: &Option<mpsc::Sender<Order>>) {
         Some(orders) => orders.closed().await,
         None => std::future::pending().await,
     }
-}
-
-fn regain_pause(since: Instant) -> Duration {
-    if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
 }

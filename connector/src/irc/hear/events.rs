@@ -43,7 +43,8 @@ impl View {
         self.same(nick, &self.me.nick)
     }
 
-    fn same(&self, a: &str, b: &str) -> bool {
+    /// Whether both are names of one person or channel.
+    pub fn same(&self, a: &str, b: &str) -> bool {
         self.isupport.casemapping.same(a, b)
     }
 }

@@ -16,13 +16,15 @@ pub(crate) struct Isupport {
     pub channel_modes: ChannelModes,
     /// The letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
     pub bot: Option<char>,
+    /// It tells when a nick is taken or left (IRCv3 `monitor`).
+    pub monitor: bool,
 }
 
 impl Default for Isupport {
     fn default() -> Self {
         let (marks, channel_types) = ("@+".to_owned(), "#&".to_owned());
         let (casemapping, channel_modes) = Default::default();
-        Isupport { casemapping, marks, channel_types, channel_modes, bot: None }
+        Isupport { casemapping, marks, channel_types, channel_modes, bot: None, monitor: false }
     }
 }
 
@@ -33,12 +35,14 @@ impl Isupport {
             Some(("CASEMAPPING", name)) => self.casemapping = CaseMapping::from_isupport(name),
             Some(("CHANTYPES", types)) => self.channel_types = types.to_owned(),
             Some(("BOT", letter)) => self.bot = letter.chars().next().filter(char::is_ascii_alphabetic),
+            Some(("MONITOR", _)) => self.monitor = true,
             Some(("CHANMODES", kinds)) => self.channel_modes.learn(kinds),
             Some(("PREFIX", prefix)) => {
                 let (letters, marks) = prefix.split_once(')').unwrap_or_default();
                 self.marks = marks.to_owned();
                 self.channel_modes.learn_ranks(letters.trim_start_matches('('));
             }
+            None if parameter == "MONITOR" => self.monitor = true,
             _ => {}
         }
     }

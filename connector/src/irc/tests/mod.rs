@@ -11,6 +11,7 @@ mod hearing;
 mod login;
 mod proof;
 mod reconnecting;
+mod regain;
 mod registration;
 mod speaking;
 mod tls;

@@ -1,0 +1,325 @@
+//! How the bot comes to its own nick when somebody else has it, or its own ghost, without a fight and without spending
+//! what it may say: the server is asked to tell when the nick is free (`MONITOR`; where there is none `ISON`, less and
+//! less often), and only then `NICK` is sent. Services are asked to free it, if they know us. A `NICK` on the off
+//! chance comes every 5 min, since not every server tells all.
+//!
+//! A state machine without I/O: what is heard goes in, and what is to be sent comes out when it is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use irc_proto::{Command, Message};
+use tokio::time::Instant;
+
+use crate::irc::Network;
+use crate::irc::hear::framing::numbered;
+use crate::irc::register::doubling::Doubling;
+use crate::irc::register::services::{Answer, Services};
+use crate::irc::register::taken::Taken;
+use crate::irc::speak::line::Line;
+
+/// How soon we begin: by then the server has said whether it knows `MONITOR`.
+const FIRST: Duration = Duration::from_secs(1);
+/// How often a predecessor is called upon that still has the nick, and how often the first few looks come: whoever takes
+/// over has to be quick.
+const QUICK_EVERY: Duration = Duration::from_secs(2);
+const QUICK_LOOKS: u32 = 5;
+/// How long a predecessor that is called upon may take to bring its last lines to an end and leave by itself; then it is
+/// stopped, cut off or deaf, and services may put it out.
+const LEAVES_WITHIN: Duration = Duration::from_secs(6);
+/// How often it is looked after that, where the server has to be asked: at first, and at most.
+const LOOKS: Doubling = Doubling::new(4, 60);
+/// How often the nick is asked for although nobody has said that it is free.
+const ON_CHANCE_EVERY: Duration = Duration::from_secs(300);
+/// How long a nick is left alone that the server keeps from everybody: at first, and at most. Some hold one for 15 min
+/// after its owner has left (437).
+const HELD: Doubling = Doubling::new(5, 300);
+/// An answer to NICK that takes longer than this is not coming.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How soon to look after services have said something that may be a success.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The nick is in use.
+const IN_USE: u16 = 433;
+/// The numbers by which a server refuses a change of the nick: no such nick is allowed, collision, banned in a channel,
+/// held, too fast, not in this channel, restricted (RFC 2812, section 5.2; solanum, InspIRCd, UnrealIRCd).
+const REFUSALS: [u16; 8] = [432, IN_USE, 435, 436, 437, 438, 447, 484];
+
+/// How things stand at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// The server has MONITOR.
+    pub monitor: bool,
+    /// The network knows us by our account.
+    pub logged_in: bool,
+    /// The lock is certainly ours, so whoever has the nick may not speak for us, and may be put out.
+    pub has_lock: bool,
+}
+
+/// What a message means for the nick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It is about something else, or also.
+    Other,
+    /// It answers what was asked here, and nobody else need hear it.
+    Ours,
+    /// The nick was taken from us, though we have not asked for another.
+    Taken,
+}
+
+/// One session's ways to its nick.
+pub(crate) struct Regain {
+    network: Arc<Network>,
+    taken: Taken,
+    services: Services,
+    /// While the nick is not ours.
+    search: Option<Search>,
+    /// The server was asked to watch the nick.
+    monitored: bool,
+}
+
+/// How the server is asked about the nick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// By MONITOR, if it has that.
+    Monitor,
+    /// By ISON.
+    Ison,
+    /// By NICK: it knows neither.
+    Blind,
+}
+
+struct Search {
+    begun: Instant,
+    watch: Watch,
+    /// When to look; `None` when the server tells.
+    look: Option<Instant>,
+    quick: u32,
+    looks: Doubling,
+    /// When to call upon the predecessor.
+    call: Option<Instant>,
+    /// When NICK is due, and since when it is under way.
+    ask: Instant,
+    asked: Option<Instant>,
+    /// NICK is of no use before.
+    not_before: Instant,
+    held: Doubling,
+}
+
+impl Regain {
+    pub fn new(network: Arc<Network>, taken: Taken) -> Self {
+        Regain { network, taken, services: Services::default(), search: None, monitored: false }
+    }
+
+    /// How often the nick was taken from us.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
+    }
+
+    /// We have the nick.
+    pub fn has(&mut self) {
+        self.search = None;
+    }
+
+    /// We have it not: whether that is new.
+    pub fn lacks(&mut self) -> bool {
+        if self.search.is_some() {
+            return false;
+        }
+        let now = Instant::now();
+        let begin = self.taken.until().map_or(now + FIRST, |until| until.max(now + FIRST));
+        self.services.begin(begin);
+        self.search = Some(Search::new(begin));
+        true
+    }
+
+    /// NickServ has answered to our password; whether it was refused.
+    pub fn nickserv_answered(&mut self, refused: bool) {
+        self.services.told_password(refused);
+    }
+
+    /// The network knows us by our account from now on.
+    pub fn logged_in(&mut self) {
+        if let Some(search) = &self.search {
+            self.services.begin(Instant::now().max(search.not_before));
+        }
+    }
+
+    /// When something is due.
+    pub fn next(&self) -> Option<Instant> {
+        let Some(search) = &self.search else { return self.monitored.then(Instant::now) };
+        [Some(search.ask), search.look, search.call, self.services.next()].into_iter().flatten().min()
+    }
+
+    /// Whether the predecessor is to be called upon now.
+    pub fn is_call_due(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| is_due(search.call))
+    }
+
+    /// What is to be sent now; `call` goes to the predecessor.
+    pub fn due(&mut self, standing: Standing, call: Option<Line>) -> Vec<Line> {
+        let Some(search) = &mut self.search else {
+            let unwatch = std::mem::take(&mut self.monitored).then(|| Line::monitor('-', &self.network.nick));
+            return unwatch.into_iter().collect();
+        };
+        let nick = &self.network.nick;
+        let now = Instant::now();
+        if is_due(search.call) {
+            search.call = call.is_some().then(|| now + QUICK_EVERY);
+        }
+        if call.is_some() {
+            self.services.put_off(search.begun + LEAVES_WITHIN);
+        }
+        let mut lines: Vec<Line> = call.into_iter().collect();
+        if is_due(self.services.next()) {
+            match standing.has_lock {
+                true => lines.extend(self.services.ask(nick, &self.network.login, standing.logged_in)),
+                false => self.services.put_off(now + QUICK_EVERY),
+            }
+        }
+        if is_due(search.look) {
+            self.monitored |= search.watch == Watch::Monitor && standing.monitor;
+            lines.extend(search.look(nick, standing.monitor));
+        }
+        if search.ask <= now {
+            lines.extend(search.ask(nick));
+        }
+        lines
+    }
+
+    /// Takes what the server says; `same` compares nicks, `me` is ours.
+    pub fn hear(&mut self, message: &Message, me: &str, same: impl Fn(&str, &str) -> bool) -> Heard {
+        let nick = &self.network.nick;
+        let is_it = |other: &str| same(other, nick);
+        let from_it = message.source_nickname().is_some_and(is_it);
+        let Some(search) = &mut self.search else {
+            let renamed = matches!(&message.command, Command::NICK(new) if from_it && is_it(me) && !is_it(new));
+            if !renamed {
+                return Heard::Other;
+            }
+            let pause = self.taken.note();
+            tracing::warn!(network = self.network.name, left_alone_for = ?pause, "the nick was taken from us");
+            return Heard::Taken;
+        };
+        match &message.command {
+            Command::QUIT(_) if from_it => search.is_free(),
+            Command::NICK(new) if from_it && !is_it(new) => search.is_free(),
+            Command::KILL(who, _) if is_it(who) => search.is_free(),
+            Command::NOTICE(..) => {
+                if self.services.hear(message) == Answer::Perhaps {
+                    search.look_soon();
+                }
+            }
+            command => {
+                if let Some((number, parameters)) = numbered(command) {
+                    self.services.hear(message);
+                    return search.answered(&self.network.name, number, parameters, is_it);
+                }
+            }
+        }
+        Heard::Other
+    }
+}
+
+impl Search {
+    fn new(begin: Instant) -> Self {
+        Search {
+            begun: begin,
+            watch: Watch::Monitor,
+            look: Some(begin),
+            quick: QUICK_LOOKS,
+            looks: LOOKS,
+            call: Some(begin),
+            ask: begin + ON_CHANCE_EVERY,
+            asked: None,
+            not_before: begin,
+            held: HELD,
+        }
+    }
+
+    fn look(&mut self, nick: &str, monitor: bool) -> Option<Line> {
+        if self.watch == Watch::Monitor && monitor {
+            self.look = None;
+            return Some(Line::monitor('+', nick));
+        }
+        self.look = Some(Instant::now() + self.pause());
+        match self.watch {
+            Watch::Blind => self.ask(nick),
+            Watch::Monitor | Watch::Ison => Some(Line::ison(nick)),
+        }
+    }
+
+    fn pause(&mut self) -> Duration {
+        match self.quick {
+            0 => self.looks.pause(),
+            _ => {
+                self.quick -= 1;
+                QUICK_EVERY
+            }
+        }
+    }
+
+    /// Asks for the nick, unless that is under way.
+    fn ask(&mut self, nick: &str) -> Option<Line> {
+        let now = Instant::now();
+        self.ask = now + ON_CHANCE_EVERY;
+        if self.asked.is_some_and(|asked| asked + ANSWER_WITHIN > now) {
+            return None;
+        }
+        self.asked = Some(now);
+        Some(Line::nick(nick))
+    }
+
+    /// Nobody has the nick, as far as can be seen.
+    fn is_free(&mut self) {
+        self.ask = self.ask.min(Instant::now().max(self.not_before));
+    }
+
+    fn look_soon(&mut self) {
+        let soon = Instant::now() + SOON;
+        self.look = self.look.map(|look| look.min(soon));
+    }
+
+    /// Looks in another way from now on.
+    fn watch_by(&mut self, watch: Watch) {
+        (self.watch, self.look) = (watch, Some(Instant::now()));
+    }
+
+    /// The server answers with a number.
+    fn answered(&mut self, network: &str, number: u16, parameters: &[String], is_it: impl Fn(&str) -> bool) -> Heard {
+        let last = parameters.last().map_or("", String::as_str);
+        let nicks = || last.split([',', ' ']).map(|who| who.split_once('!').map_or(who, |(nick, _)| nick));
+        match number {
+            // RPL_ISON, RPL_MONONLINE, RPL_MONOFFLINE
+            303 if !nicks().any(&is_it) => self.is_free(),
+            303 => self.held.reset(),
+            730 if nicks().any(&is_it) => self.held.reset(),
+            731 if nicks().any(&is_it) => self.is_free(),
+            // ERR_MONLISTFULL, ERR_UNKNOWNCOMMAND
+            734 => self.watch_by(Watch::Ison),
+            421 => match parameters.get(1).map(String::as_str) {
+                Some("MONITOR") => self.watch_by(Watch::Ison),
+                Some("ISON") => self.watch_by(Watch::Blind),
+                _ => return Heard::Other,
+            },
+            refusal if REFUSALS.contains(&refusal) && self.asked.is_some() => self.refused(network, number, last),
+            _ => return Heard::Other,
+        }
+        Heard::Ours
+    }
+
+    /// NICK was refused. A nick that somebody has is watched; one that nobody can have now is asked for again later.
+    fn refused(&mut self, network: &str, number: u16, why: &str) {
+        let now = Instant::now();
+        self.asked = None;
+        self.not_before = now + self.held.pause();
+        if number != IN_USE {
+            self.ask = self.not_before;
+        }
+        tracing::info!(network, number, why, "the server does not give us our nick yet");
+    }
+}
+
+fn is_due(moment: Option<Instant>) -> bool {
+    moment.is_some_and(|moment| moment <= Instant::now())
+}
