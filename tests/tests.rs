@@ -12,6 +12,7 @@ mod groups;
 mod late;
 mod login;
 mod networks;
+mod nick;
 mod ordered;
 mod queues;
 mod service;

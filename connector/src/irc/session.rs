@@ -512,7 +512,9 @@ impl<'a> Session<'a> {
         };
         let allowed = says != Nick::Forbids;
         if own {
-            self.regain.has();
+            if self.regain.has() && !self.registration.is_logged_in() {
+                self.send_all(nickserv::identify(&self.network.login)).await?;
+            }
         } else if self.regain.lacks() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
             let (nick, network) = (&self.network.nick, &self.network.name);

@@ -18,8 +18,16 @@ pub(crate) const NICKSERV: &str = "NickServ";
 /// The mode of those who are logged in.
 const REGISTERED: char = 'r';
 /// What NickServ's answers have in common, whichever services they are (Atheme, Anope, DALnet's).
-const ANSWERS: [&str; 7] =
-    ["identified", "accepted", "logged in", "invalid", "incorrect", "not registered", "n't registered"];
+const ANSWERS: [&str; 8] = [
+    "identified",
+    "accepted",
+    "logged in",
+    "invalid",
+    "incorrect",
+    "not registered",
+    "n't registered",
+    "not a registered",
+];
 
 /// What to say to NickServ, if anything: its own password, or without SASL the account's.
 pub(crate) fn identify(login: &Login) -> Option<Line> {
@@ -116,6 +124,7 @@ mod tests {
             ":NickServ!s@services NOTICE pubbot :You are now identified for \x02bot\x02.",
             ":nickserv!s@services NOTICE pubbot :Password accepted - you are now recognized.",
             ":NickServ!s@services NOTICE pubbot :Password incorrect.",
+            ":NickServ!s@services NOTICE pubbot :\x02pubbot_\x02 is not a registered nickname.",
             ":irc.test 900 pubbot pubbot!p@h bot :You are now logged in as bot",
             ":NickServ MODE pubbot :+r",
             ":irc.test MODE pubbot +ir",

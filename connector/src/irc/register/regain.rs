@@ -26,7 +26,7 @@ const QUICK_EVERY: Duration = Duration::from_secs(2);
 const QUICK_LOOKS: u32 = 5;
 /// How long a predecessor that is called upon may take to bring its last lines to an end and leave by itself; then it is
 /// stopped, cut off or deaf, and services may put it out.
-const LEAVES_WITHIN: Duration = Duration::from_secs(6);
+const LEAVES_WITHIN: Duration = Duration::from_secs(4);
 /// How often it is looked after that, where the server has to be asked: at first, and at most.
 const LOOKS: Doubling = Doubling::new(4, 60);
 /// How often the nick is asked for although nobody has said that it is free.
@@ -116,9 +116,9 @@ impl Regain {
         &self.taken
     }
 
-    /// We have the nick.
-    pub fn has(&mut self) {
-        self.search = None;
+    /// We have the nick: whether NickServ is to be told anew who has it, since it may not have known us by another.
+    pub fn has(&mut self) -> bool {
+        self.search.take().is_some() && self.services.took_password()
     }
 
     /// We have it not: whether that is new.
@@ -195,7 +195,9 @@ impl Regain {
         let Some(search) = &mut self.search else {
             let renamed = matches!(&message.command, Command::NICK(new) if from_it && is_it(me) && !is_it(new));
             if !renamed {
-                return Heard::Other;
+                // RPL_MONONLINE, RPL_MONOFFLINE: the last words about it
+                let late = matches!(numbered(&message.command), Some((730 | 731, _)));
+                return if late { Heard::Ours } else { Heard::Other };
             }
             let pause = self.taken.note();
             tracing::warn!(network = self.network.name, left_alone_for = ?pause, "the nick was taken from us");

@@ -28,12 +28,13 @@ const REFUSED: Duration = Duration::from_secs(600);
 /// What NickServ says of a command that it doesn't know; `command` is among it, too (Atheme, Anope, DALnet's).
 const UNKNOWN: [&str; 5] = ["unknown", "invalid", "unrecognized", "no such", "not a valid"];
 /// What it says when it won't.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 13] = [
     "denied",
     "incorrect",
     "invalid",
     "not registered",
     "n't registered",
+    "not a registered",
     "authorized",
     "authorised",
     "permission",
@@ -91,6 +92,11 @@ impl Services {
     /// NickServ has answered to our password; whether it was refused.
     pub fn told_password(&mut self, refused: bool) {
         self.took_password = !refused;
+    }
+
+    /// Whether it was told our password, and did not refuse it.
+    pub fn took_password(&self) -> bool {
+        self.took_password
     }
 
     /// What to say to it now; `logged_in`: it knows us by our account. Without that and without a password nothing.
@@ -200,7 +206,7 @@ mod tests {
     async fn a_refusal_is_followed_by_ten_minutes_and_what_may_be_a_success_by_a_minute_and_more() {
         for refusal in [
             "Access denied.",
-            "\u{2}pubbot\u{2} is not a registered nickname; it is not registered.",
+            "\u{2}pubbot\u{2} is not a registered nickname.",
             "You are not authorized to perform this operation.",
             "Password incorrect.",
         ] {
