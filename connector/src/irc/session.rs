@@ -280,9 +280,10 @@ impl<'a> Session<'a> {
         if length == 0 {
             return Err(Ended::Closed(self.last_words.take()));
         }
-        (self.last_heard, self.pinged) = (Instant::now(), None);
         self.framing.feed(&bytes[..length]);
         while let Some(message) = self.framing.next_message() {
+            // a line that never ends is a silence, too
+            (self.last_heard, self.pinged) = (Instant::now(), None);
             self.handle(message).await?;
         }
         Ok(())

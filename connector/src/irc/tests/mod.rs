@@ -9,6 +9,7 @@ mod faults;
 mod flood;
 mod hearing;
 mod login;
+mod oddities;
 mod proof;
 mod reconnecting;
 mod regain;
