@@ -282,9 +282,11 @@ impl Search {
         self.look = self.look.map(|look| look.min(soon));
     }
 
-    /// Looks in another way from now on.
-    fn watch_by(&mut self, watch: Watch) {
-        (self.watch, self.look) = (watch, Some(Instant::now()));
+    /// The server can't be asked in this way: looks in another way from now on.
+    fn give_up(&mut self, watch: Watch, instead: Watch) {
+        if self.watch == watch {
+            (self.watch, self.look) = (instead, Some(Instant::now()));
+        }
     }
 
     /// The server answers with a number.
@@ -298,10 +300,10 @@ impl Search {
             730 if nicks().any(&is_it) => self.held.reset(),
             731 if nicks().any(&is_it) => self.is_free(),
             // ERR_MONLISTFULL, ERR_UNKNOWNCOMMAND
-            734 => self.watch_by(Watch::Ison),
+            734 => self.give_up(Watch::Monitor, Watch::Ison),
             421 => match parameters.get(1).map(String::as_str) {
-                Some("MONITOR") => self.watch_by(Watch::Ison),
-                Some("ISON") => self.watch_by(Watch::Blind),
+                Some("MONITOR") => self.give_up(Watch::Monitor, Watch::Ison),
+                Some("ISON") => self.give_up(self.watch, Watch::Blind),
                 _ => return Heard::Other,
             },
             refusal if REFUSALS.contains(&refusal) && self.asked.is_some() => self.refused(network, number, last),
@@ -324,4 +326,83 @@ impl Search {
 
 fn is_due(moment: Option<Instant>) -> bool {
     moment.is_some_and(|moment| moment <= Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::irc::Login;
+    use crate::irc::tests::world::network;
+    use proptest::prelude::*;
+    use tokio::time::sleep_until;
+
+    /// What may be said while the nick is not ours, in any order.
+    const SAID: [&str; 20] = [
+        ":irc.test 303 pubbot_ :",
+        ":irc.test 303 pubbot_ :pubbot",
+        ":irc.test 303",
+        ":irc.test 730 pubbot_ :pubbot!u@h",
+        ":irc.test 731 pubbot_ :pubbot",
+        ":irc.test 731 pubbot_ :other,PUBBOT",
+        ":irc.test 734 pubbot_ 100 pubbot :Monitor list is full.",
+        ":irc.test 421 pubbot_ MONITOR :Unknown command",
+        ":irc.test 421 pubbot_ ISON :Unknown command",
+        ":irc.test 433 pubbot_ pubbot :Nickname is already in use.",
+        ":irc.test 437 pubbot_ pubbot :Nick/channel is temporarily unavailable",
+        ":irc.test 432 pubbot_ pubbot :Services reserved nickname",
+        ":irc.test 401 pubbot_ NickServ :No such nick",
+        ":pubbot!u@h QUIT :bye",
+        ":pubbot!u@h NICK other",
+        ":other!u@h NICK pubbot",
+        ":NickServ!s@services NOTICE pubbot_ :Unknown command REGAIN.",
+        ":NickServ!s@services NOTICE pubbot_ :Access denied.",
+        ":NickServ!s@services NOTICE pubbot_ :pubbot has been ghosted.",
+        ":irc.test 900 pubbot_ pubbot_!u@h bot :You are now logged in as bot",
+    ];
+    /// The most lines in any minute, whatever is said.
+    const LINES_A_MINUTE: usize = 24;
+
+    /// What is sent while this is said, each after so many ms, and when; and nothing is due for ever.
+    async fn sends(said: &[(&str, u64)], standing: Standing, took_password: bool) -> Vec<(Instant, String)> {
+        let login = Login { nickserv_password: Some(Secret::new("sesame")), ..Login::default() };
+        let network = Network { login, ..network() };
+        let mut regain = Regain::new(Arc::new(network), Taken::default());
+        regain.nickserv_answered(!took_password);
+        regain.lacks();
+        let mut sent = Vec::new();
+        for (line, pause) in said {
+            let until = Instant::now() + Duration::from_millis(*pause);
+            while let Some(at) = regain.next().filter(|at| *at <= until) {
+                sleep_until(at).await;
+                let lines = regain.due(standing, None);
+                let texts = lines.iter().map(|line| String::from_utf8_lossy(line.bytes()).trim_end().to_owned());
+                sent.extend(texts.map(|line| (Instant::now(), line)));
+                assert!(regain.next().is_none_or(|next| next > Instant::now()), "it is due again at once");
+            }
+            sleep_until(until).await;
+            regain.hear(&line.parse().unwrap(), "pubbot_", |a, b| a.eq_ignore_ascii_case(b));
+        }
+        sent
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_said_it_neither_floods_nor_tells_nor_puts_anybody_out_without_the_lock(
+            said in proptest::collection::vec((proptest::sample::select(&SAID[..]), 0..20_000u64), 0..60),
+            (monitor, logged_in, has_lock, took_password) in any::<(bool, bool, bool, bool)>(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let sent = runtime.block_on(sends(&said, Standing { monitor, logged_in, has_lock }, took_password));
+            for (from, _) in &sent {
+                let minute = *from + Duration::from_secs(60);
+                let lines = sent.iter().filter(|(at, _)| at >= from && *at < minute).count();
+                prop_assert!(lines <= LINES_A_MINUTE, "{lines}: {sent:?}");
+            }
+            let says = |what: &str| sent.iter().any(|(_, line)| line.contains(what));
+            prop_assert!(has_lock || !says("NickServ"));
+            prop_assert!((took_password && !logged_in) || !says("sesame"));
+            prop_assert!(monitor || !says("MONITOR"));
+        }
+    }
 }

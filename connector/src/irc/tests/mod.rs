@@ -18,4 +18,4 @@ mod speaking;
 mod tls;
 mod turns;
 mod voice;
-mod world;
+pub(crate) mod world;
