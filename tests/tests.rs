@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod chat;
+mod check;
 mod commands;
 mod dead;
 mod durable;
@@ -11,6 +12,7 @@ mod faults;
 mod groups;
 mod late;
 mod login;
+mod memory;
 mod networks;
 mod nick;
 mod ordered;

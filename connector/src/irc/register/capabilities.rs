@@ -118,6 +118,11 @@ impl Negotiation {
         Capabilities { labels: self.has("labeled-response") && self.has("batch"), echoes: self.has("echo-message") }
     }
 
+    /// The names of all that was agreed upon.
+    pub fn granted(&self) -> &[&'static str] {
+        &self.agreed
+    }
+
     /// Whether this was agreed upon.
     pub fn has(&self, name: &str) -> bool {
         self.agreed.contains(&name)

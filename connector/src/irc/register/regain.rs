@@ -18,8 +18,8 @@ use crate::irc::register::services::{Answer, Services};
 use crate::irc::register::taken::Taken;
 use crate::irc::speak::line::Line;
 
-/// How soon we begin: by then the server has said whether it knows `MONITOR`.
-const FIRST: Duration = Duration::from_secs(1);
+/// How soon we begin: the channels come first, where they may be joined under another nick.
+const FIRST: Duration = Duration::from_millis(500);
 /// How often a predecessor is called upon that still has the nick, and how often the first few looks come: whoever takes
 /// over has to be quick.
 const QUICK_EVERY: Duration = Duration::from_secs(2);
@@ -47,7 +47,9 @@ const REFUSALS: [u16; 8] = [432, IN_USE, 435, 436, 437, 438, 447, 484];
 
 /// How things stand at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct Standing<'a> {
+    /// Our nick, as much of it as the server lets us have.
+    pub nick: &'a str,
     /// The server has MONITOR.
     pub monitor: bool,
     /// The network knows us by our account.
@@ -126,8 +128,8 @@ impl Regain {
         if self.search.is_some() {
             return false;
         }
-        let now = Instant::now();
-        let begin = self.taken.until().map_or(now + FIRST, |until| until.max(now + FIRST));
+        let soon = Instant::now() + FIRST;
+        let begin = self.taken.until().map_or(soon, |until| until.max(soon));
         self.services.begin(begin);
         self.search = Some(Search::new(begin));
         true
@@ -157,12 +159,12 @@ impl Regain {
     }
 
     /// What is to be sent now; `call` goes to the predecessor.
-    pub fn due(&mut self, standing: Standing, call: Option<Line>) -> Vec<Line> {
+    pub fn due(&mut self, standing: Standing<'_>, call: Option<Line>) -> Vec<Line> {
+        let nick = standing.nick;
         let Some(search) = &mut self.search else {
-            let unwatch = std::mem::take(&mut self.monitored).then(|| Line::monitor('-', &self.network.nick));
+            let unwatch = std::mem::take(&mut self.monitored).then(|| Line::monitor('-', nick));
             return unwatch.into_iter().collect();
         };
-        let nick = &self.network.nick;
         let now = Instant::now();
         if is_due(search.call) {
             search.call = call.is_some().then(|| now + QUICK_EVERY);
@@ -187,11 +189,9 @@ impl Regain {
         lines
     }
 
-    /// Takes what the server says; `same` compares nicks, `me` is ours.
-    pub fn hear(&mut self, message: &Message, me: &str, same: impl Fn(&str, &str) -> bool) -> Heard {
-        let nick = &self.network.nick;
-        let is_it = |other: &str| same(other, nick);
-        let from_it = message.source_nickname().is_some_and(is_it);
+    /// Takes what the server says; `me` is the nick that we have, `is_it` knows the one that we should have.
+    pub fn hear(&mut self, message: &Message, me: &str, is_it: impl Fn(&str) -> bool) -> Heard {
+        let from_it = message.source_nickname().is_some_and(&is_it);
         let Some(search) = &mut self.search else {
             let renamed = matches!(&message.command, Command::NICK(new) if from_it && is_it(me) && !is_it(new));
             if !renamed {
@@ -364,7 +364,7 @@ mod tests {
     const LINES_A_MINUTE: usize = 24;
 
     /// What is sent while this is said, each after so many ms, and when; and nothing is due for ever.
-    async fn sends(said: &[(&str, u64)], standing: Standing, took_password: bool) -> Vec<(Instant, String)> {
+    async fn sends(said: &[(&str, u64)], standing: Standing<'_>, took_password: bool) -> Vec<(Instant, String)> {
         let login = Login { nickserv_password: Some(Secret::new("sesame")), ..Login::default() };
         let network = Network { login, ..network() };
         let mut regain = Regain::new(Arc::new(network), Taken::default());
@@ -381,7 +381,7 @@ mod tests {
                 assert!(regain.next().is_none_or(|next| next > Instant::now()), "it is due again at once");
             }
             sleep_until(until).await;
-            regain.hear(&line.parse().unwrap(), "pubbot_", |a, b| a.eq_ignore_ascii_case(b));
+            regain.hear(&line.parse().unwrap(), "pubbot_", |nick| nick.eq_ignore_ascii_case("pubbot"));
         }
         sent
     }
@@ -393,7 +393,10 @@ mod tests {
             (monitor, logged_in, has_lock, took_password) in any::<(bool, bool, bool, bool)>(),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let sent = runtime.block_on(sends(&said, Standing { monitor, logged_in, has_lock }, took_password));
+            let sent = {
+                let standing = Standing { nick: "pubbot", monitor, logged_in, has_lock };
+                runtime.block_on(sends(&said, standing, took_password))
+            };
             for (from, _) in &sent {
                 let minute = *from + Duration::from_secs(60);
                 let lines = sent.iter().filter(|(at, _)| at >= from && *at < minute).count();

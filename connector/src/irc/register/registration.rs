@@ -219,6 +219,11 @@ impl Registration {
         self.negotiation.agreed()
     }
 
+    /// The names of all capabilities that were granted.
+    pub fn granted(&self) -> &[&'static str] {
+        self.negotiation.granted()
+    }
+
     /// Whether the network knows us by our account.
     pub fn is_logged_in(&self) -> bool {
         self.logged_in
@@ -369,21 +374,23 @@ impl Iterator for Nicks {
     }
 }
 
-/// The lines that join all channels, as few as they fit on; those with keys come first, since the keys of a JOIN belong
+/// The lines that join all channels, as few as they fit on, with at most so many channels each; those with keys come first, since the keys of a JOIN belong
 /// to its first channels. A channel or key that would not stay in its place is left out and named in the log.
-pub(crate) fn join_lines(network: &str, channels: &[Channel]) -> Vec<Line> {
+pub(crate) fn join_lines(network: &str, channels: &[Channel], most: usize) -> Vec<Line> {
     let (mut sound, unsound): (Vec<&Channel>, Vec<&Channel>) = channels.iter().partition(|channel| is_sound(channel));
     for channel in unsound {
         tracing::error!(network, channel = channel.name, "not joined: its name or key can't be sent");
     }
     sound.sort_by_key(|channel| channel.key.is_none());
-    let (mut lines, mut names, mut keys) = (Vec::new(), String::new(), String::new());
+    let (mut lines, mut names, mut keys, mut on_line) = (Vec::new(), String::new(), String::new(), 0);
     for channel in sound {
         let key = channel.key.as_ref().map_or("", |key| key.expose());
         let length = "JOIN  \r\n".len() + names.len() + keys.len() + channel.name.len() + key.len() + 2;
-        if !names.is_empty() && length > MAX_LINE_BYTES {
+        if !names.is_empty() && (length > MAX_LINE_BYTES || on_line >= most) {
             lines.push(Line::join(&std::mem::take(&mut names), &std::mem::take(&mut keys)));
+            on_line = 0;
         }
+        on_line += 1;
         add(&mut names, &channel.name);
         add(&mut keys, key);
     }
@@ -411,6 +418,10 @@ mod tests {
     use crate::Secret;
 
     fn lines(channels: &[(&str, Option<&str>)]) -> Vec<String> {
+        lines_of(channels, usize::MAX)
+    }
+
+    fn lines_of(channels: &[(&str, Option<&str>)], most: usize) -> Vec<String> {
         let channels: Vec<Channel> = channels
             .iter()
             .map(|(name, key)| Channel {
@@ -419,7 +430,7 @@ mod tests {
                 answers: crate::irc::Answers::All,
             })
             .collect();
-        join_lines("test", &channels)
+        join_lines("test", &channels, most)
             .iter()
             .map(|line| String::from_utf8(line.bytes().to_vec()).unwrap().trim_end().to_owned())
             .collect()
@@ -448,6 +459,13 @@ mod tests {
         assert!(lines.iter().all(|line| line.len() <= MAX_LINE_BYTES - 2));
         assert_eq!(lines.iter().map(|line| line.matches('#').count()).sum::<usize>(), 30);
         assert!(lines.iter().all(|line| line.matches('#').count() == line.matches("key").count()));
+    }
+
+    #[test]
+    fn a_line_has_no_more_channels_than_the_server_takes() {
+        let channels = [("#a", None), ("#b", Some("k")), ("#c", None), ("#d", None), ("#e", None)];
+        assert_eq!(lines_of(&channels, 2), ["JOIN #b,#a k", "JOIN #c,#d", "JOIN #e"]);
+        assert_eq!(lines_of(&channels[2..], 1), ["JOIN #c", "JOIN #d", "JOIN #e"]);
     }
 
     #[test]

@@ -426,7 +426,7 @@ impl Dial for Arc<TestDialer> {
         self.sender.send(theirs).await.unwrap();
         let (reader, writer) = tokio::io::split(ours);
         let (reader, writer) = (Box::new(reader), Box::new(writer));
-        Ok(Socket { reader, writer, server: self.server(), address: None, certificate: None })
+        Ok(Socket { reader, writer, server: self.server(), addresses: Vec::new(), address: None, certificate: None })
     }
 }
 
