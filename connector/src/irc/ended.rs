@@ -9,6 +9,9 @@ use crate::irc::register::sasl::SaslError;
 use crate::irc::session::PONG_WITHIN;
 use crate::irc::speak::flood::is_flood;
 
+/// What servers say to whom they throw out for somebody else.
+const KILLS: [&str; 3] = ["killed", "ghost command", "regained by services"];
+
 /// Why a session is over.
 #[derive(Debug, Error)]
 pub(crate) enum Ended {
@@ -52,6 +55,8 @@ impl Ended {
 
     /// Whether somebody had the server throw us out: an operator, or services for whoever has our account.
     pub fn is_kill(&self) -> bool {
-        matches!(self, Ended::Closed(Some(last_words)) if last_words.to_lowercase().contains("killed"))
+        let Ended::Closed(Some(last_words)) = self else { return false };
+        let last_words = last_words.to_lowercase();
+        KILLS.iter().any(|words| last_words.contains(words))
     }
 }
