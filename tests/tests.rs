@@ -10,6 +10,7 @@ mod durable;
 mod echo;
 mod faults;
 mod groups;
+mod history;
 mod late;
 mod login;
 mod memory;

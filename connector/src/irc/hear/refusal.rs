@@ -2,8 +2,9 @@
 
 use irc_proto::{Command, Message, Prefix};
 
+use crate::irc::hear::batches::Labelled;
 use crate::irc::hear::framing::numbered;
-use crate::irc::hear::labels::Labelled;
+use crate::irc::hear::standard_reply::StandardReply;
 use crate::irc::speak::proof::Refusal;
 
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
@@ -20,10 +21,10 @@ const ERRORS: u16 = 400;
 
 /// The refusal of something that we said, if the message is one.
 pub(crate) fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
-    if let Command::Raw(fail, parameters) = &message.command
-        && fail.eq_ignore_ascii_case("FAIL")
-    {
-        return failure(parameters, labelled);
+    if let Some(reply) = StandardReply::read(&message.command) {
+        let refuses = reply.is_refusal() && reply.is_about_something_said();
+        let (label, target) = (label(labelled), reply.context.first().cloned());
+        return refuses.then_some(Refusal { label, target, why: reply.why, too_fast: false });
     }
     if let (Command::NOTICE(_, text), None | Some(Prefix::ServerName(_))) = (&message.command, &message.prefix) {
         return throttling(text, labelled);
@@ -48,20 +49,6 @@ fn throttling(text: &str, labelled: Labelled) -> Option<Refusal> {
         target: target(),
         why: text.to_owned(),
         too_fast: true,
-    })
-}
-
-/// A refusal in words: the command, a code, and a text for people (IRCv3 `standard-replies`).
-fn failure(parameters: &[String], labelled: Labelled) -> Option<Refusal> {
-    let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-    let code = parameters.get(1)?;
-    // what stands between the code and the text may be missing
-    let target = parameters.get(2).filter(|_| parameters.len() > 3);
-    said.then(|| Refusal {
-        label: label(labelled),
-        target: target.cloned(),
-        why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
-        too_fast: false,
     })
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod doubling;
 pub(crate) mod login;
+pub(crate) mod losses;
 pub(crate) mod modes;
 pub(crate) mod nickserv;
 pub(crate) mod regain;
@@ -10,4 +11,3 @@ pub(crate) mod registration;
 pub(crate) mod sasl;
 pub(crate) mod scram;
 pub(crate) mod services;
-pub(crate) mod taken;

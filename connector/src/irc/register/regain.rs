@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::irc::Network;
 use crate::irc::hear::framing::numbered;
 use crate::irc::register::doubling::Doubling;
+use crate::irc::register::losses::Losses;
 use crate::irc::register::services::{Answer, Services};
-use crate::irc::register::taken::Taken;
 use crate::irc::speak::line::Line;
 
 /// How soon we begin: the channels come first, where they may be joined under another nick.
@@ -60,7 +60,7 @@ pub(crate) struct Standing<'a> {
 
 /// What a message means for the nick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Meaning {
     /// It is about something else, or also.
     Other,
     /// It answers what was asked here, and nobody else need hear it.
@@ -72,7 +72,7 @@ pub(crate) enum Heard {
 /// One session's ways to its nick.
 pub(crate) struct Regain {
     network: Arc<Network>,
-    taken: Taken,
+    losses: Losses,
     services: Services,
     /// While the nick is not ours.
     search: Option<Search>,
@@ -109,13 +109,13 @@ struct Search {
 }
 
 impl Regain {
-    pub fn new(network: Arc<Network>, taken: Taken) -> Self {
-        Regain { network, taken, services: Services::default(), search: None, monitored: false }
+    pub fn new(network: Arc<Network>, losses: Losses) -> Self {
+        Regain { network, losses, services: Services::default(), search: None, monitored: false }
     }
 
     /// How often the nick was taken from us.
-    pub fn taken(&self) -> &Taken {
-        &self.taken
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// We have the nick: whether NickServ is to be told anew who has it, since it may not have known us by another.
@@ -129,7 +129,7 @@ impl Regain {
             return false;
         }
         let soon = Instant::now() + FIRST;
-        let begin = self.taken.until().map_or(soon, |until| until.max(soon));
+        let begin = self.losses.until().map_or(soon, |until| until.max(soon));
         self.services.begin(begin);
         self.search = Some(Search::new(begin));
         true
@@ -190,18 +190,18 @@ impl Regain {
     }
 
     /// Takes what the server says; `me` is the nick that we have, `is_it` knows the one that we should have.
-    pub fn hear(&mut self, message: &Message, me: &str, is_it: impl Fn(&str) -> bool) -> Heard {
+    pub fn hear(&mut self, message: &Message, me: &str, is_it: impl Fn(&str) -> bool) -> Meaning {
         let from_it = message.source_nickname().is_some_and(&is_it);
         let Some(search) = &mut self.search else {
             let renamed = matches!(&message.command, Command::NICK(new) if from_it && is_it(me) && !is_it(new));
             if !renamed {
                 // RPL_MONONLINE, RPL_MONOFFLINE: the last words about it
                 let late = matches!(numbered(&message.command), Some((730 | 731, _)));
-                return if late { Heard::Ours } else { Heard::Other };
+                return if late { Meaning::Ours } else { Meaning::Other };
             }
-            let pause = self.taken.note();
+            let pause = self.losses.note();
             tracing::warn!(network = self.network.name, left_alone_for = ?pause, "the nick was taken from us");
-            return Heard::Taken;
+            return Meaning::Taken;
         };
         match &message.command {
             Command::QUIT(_) if from_it => search.is_free(),
@@ -219,7 +219,7 @@ impl Regain {
                 }
             }
         }
-        Heard::Other
+        Meaning::Other
     }
 }
 
@@ -290,7 +290,7 @@ impl Search {
     }
 
     /// The server answers with a number.
-    fn answered(&mut self, network: &str, number: u16, parameters: &[String], is_it: impl Fn(&str) -> bool) -> Heard {
+    fn answered(&mut self, network: &str, number: u16, parameters: &[String], is_it: impl Fn(&str) -> bool) -> Meaning {
         let last = parameters.last().map_or("", String::as_str);
         let nicks = || last.split([',', ' ']).map(|who| who.split_once('!').map_or(who, |(nick, _)| nick));
         match number {
@@ -304,12 +304,12 @@ impl Search {
             421 => match parameters.get(1).map(String::as_str) {
                 Some("MONITOR") => self.give_up(Watch::Monitor, Watch::Ison),
                 Some("ISON") => self.give_up(self.watch, Watch::Blind),
-                _ => return Heard::Other,
+                _ => return Meaning::Other,
             },
             refusal if REFUSALS.contains(&refusal) && self.asked.is_some() => self.refused(network, number, last),
-            _ => return Heard::Other,
+            _ => return Meaning::Other,
         }
-        Heard::Ours
+        Meaning::Ours
     }
 
     /// NICK was refused. A nick that somebody has is watched; one that nobody can have now is asked for again later.
@@ -367,7 +367,7 @@ mod tests {
     async fn sends(said: &[(&str, u64)], standing: Standing<'_>, took_password: bool) -> Vec<(Instant, String)> {
         let login = Login { nickserv_password: Some(Secret::new("sesame")), ..Login::default() };
         let network = Network { login, ..network() };
-        let mut regain = Regain::new(Arc::new(network), Taken::default());
+        let mut regain = Regain::new(Arc::new(network), Losses::default());
         regain.nickserv_answered(!took_password);
         regain.lacks();
         let mut sent = Vec::new();

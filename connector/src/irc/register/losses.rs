@@ -14,19 +14,19 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
 
 /// How often the nick was taken from us.
 #[derive(Clone, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Losses {
     pauses: Doubling,
     last: Option<Instant>,
     until: Option<Instant>,
 }
 
-impl Default for Taken {
+impl Default for Losses {
     fn default() -> Self {
-        Taken { pauses: PAUSES, last: None, until: None }
+        Losses { pauses: PAUSES, last: None, until: None }
     }
 }
 
-impl Taken {
+impl Losses {
     /// It was taken just now: how long nothing is done about it.
     pub fn note(&mut self) -> Duration {
         let now = Instant::now();
@@ -51,14 +51,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pauses_double_up_to_ten_minutes_until_all_is_forgiven() {
-        let mut taken = Taken::default();
-        assert_eq!(taken.until(), None);
+        let mut losses = Losses::default();
+        assert_eq!(losses.until(), None);
         for pause in [30, 60, 120, 240, 480, 600, 600] {
-            assert_eq!(taken.note().as_secs(), pause);
-            assert_eq!(taken.until(), Some(Instant::now() + Duration::from_secs(pause)));
+            assert_eq!(losses.note().as_secs(), pause);
+            assert_eq!(losses.until(), Some(Instant::now() + Duration::from_secs(pause)));
             advance(FORGIVEN_AFTER - Duration::from_secs(1)).await;
         }
         advance(FORGIVEN_AFTER).await;
-        assert_eq!(taken.note().as_secs(), 30);
+        assert_eq!(losses.note().as_secs(), 30);
     }
 }
