@@ -11,7 +11,6 @@ use protocol::{Action, Event, Reply, RoutingKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
-use uuid::Uuid;
 
 use crate::partition::{PARTITION_HEADER, partition_of, partition_on};
 use crate::{Argument, Delay, Error};
@@ -135,7 +134,7 @@ impl Message {
 
     fn request(
         kind: &str,
-        (id, in_reply_to): (Uuid, Option<Uuid>),
+        (id, in_reply_to): (impl ToString, Option<impl ToString>),
         handler: &Option<String>,
         request: &impl Serialize,
         queue: &str,

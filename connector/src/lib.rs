@@ -10,6 +10,7 @@ pub mod irc;
 mod line_buffer;
 mod memory;
 mod outbox;
+mod permits;
 mod recent;
 mod replies;
 mod said;
@@ -17,6 +18,7 @@ mod secret;
 #[cfg(test)]
 mod testing;
 
+pub use permits::{Permits, USUAL};
 pub use replies::Expiry;
 pub use secret::Secret;
 

@@ -17,10 +17,11 @@ use crate::irc::reach::backoff::Backoff;
 use crate::irc::reach::dial::{Dial, Dialer, Socket};
 use crate::irc::reach::reason::Reason;
 use crate::irc::session::{NickFence, Session};
+use crate::irc::speak::asked::Asked;
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::speaker::Speaker;
 use crate::irc::voice::{Grant, Voice};
-use crate::irc::{Answers, Network, PROTO, Sts};
+use crate::irc::{Answers, Channel, Network, PROTO, Sts};
 use crate::outbox::Outbox;
 use crate::replies::Replies;
 
@@ -69,6 +70,9 @@ pub(crate) struct Connector {
     /// The last session was such a one.
     might_speak: bool,
     loops: Loops,
+    /// Where to be: what is configured, and what actions have made of it.
+    channels: Vec<Channel>,
+    asked: Asked,
     /// By which a successor can call upon us.
     secret: Uuid,
 }
@@ -85,6 +89,7 @@ impl Connector {
         let backoff = Backoff::new(ambient.clone());
         let not_before = Instant::now() + backoff.stagger(network.place);
         let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
+        let (channels, asked) = (network.channels.clone(), Asked::default());
         Connector {
             network,
             broker,
@@ -97,12 +102,15 @@ impl Connector {
             spoke_under: None,
             might_speak: false,
             loops,
+            channels,
+            asked,
             secret,
         }
     }
 
     pub async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
-        let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name)
+            .with_permits(self.network.permits.clone());
         let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
         let replies = if chooses { replies.with_choices() } else { replies };
         if self.declare(&replies).await?.is_none() {
@@ -112,7 +120,8 @@ impl Connector {
         let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
         let permission = voice.permission();
-        let mut speaker = Speaker::new(replies, self.network.clone(), permission, self.loops.clone());
+        let mut speaker =
+            Speaker::new(replies, self.network.clone(), permission, self.loops.clone(), self.asked.clone());
         let stop = self.stop.clone();
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
@@ -269,10 +278,12 @@ impl Connector {
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops)
+            .keeping(&self.channels, self.asked.clone())
             .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.might_speak = session.might_speak();
+        self.channels = session.channels();
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {

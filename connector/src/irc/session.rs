@@ -29,6 +29,7 @@ use crate::irc::register::capabilities::Capabilities;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
 use crate::irc::register::registration::{Registration, Todo, join_lines};
+use crate::irc::speak::asked::{Asked, Change};
 use crate::irc::speak::line::Line;
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
@@ -94,6 +95,12 @@ pub(crate) struct Session<'a> {
     joined: bool,
     rejoin: Rejoin,
     ctcp: Ctcp,
+    /// What actions ask for.
+    asked: Asked,
+    /// The nick that we should have: the configured one, or that of an action.
+    own_nick: String,
+    /// The nick that an action has asked for, and the server not given yet.
+    asked_nick: Option<String>,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
     ambient: Arc<dyn Ambient>,
@@ -141,6 +148,9 @@ impl<'a> Session<'a> {
             view: View::new(&network.nick),
             events: Events::new(&network.name, ambient.clone(), outbox, loops),
             rejoin: Rejoin::new(&network.channels),
+            asked: Asked::default(),
+            own_nick: network.nick.clone(),
+            asked_nick: None,
             ctcp: Ctcp::default(),
             server: None,
             ambient,
@@ -172,6 +182,11 @@ impl<'a> Session<'a> {
         Session { server: Some((server, sts)), ..self }
     }
 
+    /// One that is in these channels, and learns what actions ask for.
+    pub fn keeping(self, channels: &[Channel], asked: Asked) -> Self {
+        Session { rejoin: Rejoin::new(channels), asked, ..self }
+    }
+
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
     /// `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -196,6 +211,11 @@ impl<'a> Session<'a> {
     /// Whether it was under a nick that allows to speak, at some time.
     pub fn might_speak(&self) -> bool {
         self.joined
+    }
+
+    /// Where the bot should be in the next session.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.rejoin.channels()
     }
 
     /// How long it was registered; `None` if never.
@@ -276,6 +296,7 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        self.note_asked();
         if self.handover.is_called(&message) {
             self.called = true;
             return Ok(());
@@ -285,13 +306,14 @@ impl<'a> Session<'a> {
             self.rejoin.logged_in();
         }
         let labelled = self.labels.see(&message);
-        if self.join_refused(&message) {
-            return Ok(());
-        }
-        if let Some(refusal) = refusal(&message, labelled) {
+        let join_refused = self.join_refused(&message);
+        if let Some(refusal) = refusal(&message, labelled, join_refused) {
             self.order(Order::Refused(refusal)).await?;
         } else if let Labelled::End(label) = labelled {
             self.order(Order::Proved(Proof::Label(label))).await?;
+        }
+        if join_refused {
+            return Ok(());
         }
         if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
             self.stop_waiting_for_nickserv().await?;
@@ -318,9 +340,28 @@ impl<'a> Session<'a> {
                 self.note_channels(&message);
                 self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
+                self.take_nick();
                 self.nick_may_have_changed().await?;
                 self.tell_identity().await
             }
+        }
+    }
+
+    /// Takes note of what actions have asked for.
+    fn note_asked(&mut self) {
+        for change in self.asked.take() {
+            match change {
+                Change::Join(channel) => self.rejoin.asked_for(channel),
+                Change::Part(channel) => self.rejoin.given_up(&channel),
+                Change::Nick(nick) => self.asked_nick = Some(nick),
+            }
+        }
+    }
+
+    /// Once the nick that an action has asked for is ours, it is the one that we should have.
+    fn take_nick(&mut self) {
+        if let Some(nick) = self.asked_nick.take_if(|nick| self.view.is_me(nick)) {
+            self.own_nick = nick;
         }
     }
 
@@ -412,6 +453,7 @@ impl<'a> Session<'a> {
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
                 self.rejoin.compare_by(self.view.isupport.casemapping);
+                self.order(Order::Supports(Arc::new(self.view.isupport.clone()))).await?;
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
             }
@@ -487,7 +529,7 @@ impl<'a> Session<'a> {
         if self.identifying.is_some() {
             return Ok(());
         }
-        let own = self.view.is_me(&self.network.nick);
+        let own = self.view.is_me(&self.own_nick);
         let says = match self.fence {
             _ if own => Nick::Allows,
             NickFence::Up => Nick::Forbids,
@@ -498,7 +540,7 @@ impl<'a> Session<'a> {
             self.regain = None;
         } else if self.regain.is_none() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
-            let (nick, network) = (&self.network.nick, &self.network.name);
+            let (nick, network) = (&self.own_nick, &self.network.name);
             tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
             self.regain = Some(Instant::now() + regain_pause(since));
         }
@@ -592,10 +634,10 @@ impl<'a> Session<'a> {
     /// Asks for the nick that we should have.
     async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
         self.regain = Some(Instant::now() + regain_pause(since));
-        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
+        if let Some(call) = self.handover.call(&self.own_nick).filter(|_| self.fence == NickFence::Up) {
             self.send(call).await?;
         }
-        self.send(Line::nick(&self.network.nick.clone())).await
+        self.send(Line::nick(&self.own_nick.clone())).await
     }
 
     /// Asks for the next nick, since the last was refused.

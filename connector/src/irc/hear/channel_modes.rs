@@ -3,7 +3,7 @@
 use protocol::ModeChange;
 
 /// Which modes have a parameter, at first as in RFC 2811.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelModes {
     /// Lists, as of bans: always with a parameter, but for a question.
     lists: String,

@@ -5,7 +5,7 @@ use crate::irc::hear::casemap::CaseMapping;
 use crate::irc::hear::channel_modes::ChannelModes;
 
 /// The parameters that matter here, at first those of RFC 1459.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Isupport {
     pub casemapping: CaseMapping,
     /// The marks of ranks, highest first: `@+`.
@@ -16,13 +16,20 @@ pub(crate) struct Isupport {
     pub channel_modes: ChannelModes,
     /// The letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
     pub bot: Option<char>,
+    /// How many modes with a parameter one MODE may have; 3 unless the server says otherwise (RFC 2812, section 3.2.3).
+    pub modes: usize,
+    /// The marks before a channel's name that reach those of such a rank alone.
+    pub statusmsg: String,
 }
+
+/// The usual number of modes.
+const MODES: usize = 3;
 
 impl Default for Isupport {
     fn default() -> Self {
         let (marks, channel_types) = ("@+".to_owned(), "#&".to_owned());
         let (casemapping, channel_modes) = Default::default();
-        Isupport { casemapping, marks, channel_types, channel_modes, bot: None }
+        Isupport { casemapping, marks, channel_types, channel_modes, bot: None, modes: MODES, statusmsg: String::new() }
     }
 }
 
@@ -33,6 +40,10 @@ impl Isupport {
             Some(("CASEMAPPING", name)) => self.casemapping = CaseMapping::from_isupport(name),
             Some(("CHANTYPES", types)) => self.channel_types = types.to_owned(),
             Some(("BOT", letter)) => self.bot = letter.chars().next().filter(char::is_ascii_alphabetic),
+            // without a number there is no limit
+            Some(("MODES", most)) => self.modes = most.parse().unwrap_or(usize::MAX),
+            None if parameter == "MODES" => self.modes = usize::MAX,
+            Some(("STATUSMSG", marks)) => marks.clone_into(&mut self.statusmsg),
             Some(("CHANMODES", kinds)) => self.channel_modes.learn(kinds),
             Some(("PREFIX", prefix)) => {
                 let (letters, marks) = prefix.split_once(')').unwrap_or_default();

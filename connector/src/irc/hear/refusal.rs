@@ -1,4 +1,4 @@
-//! Which messages of the server say that it does not take a line of ours.
+//! Which messages of the server say that it does not take a line of ours, a message or a command.
 
 use irc_proto::{Command, Message};
 
@@ -9,12 +9,26 @@ use crate::irc::speak::proof::Refusal;
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
 /// too many targets, no colours, a bad mask, targets that change too fast, not in the channel, not identified, silenced,
 /// ignored (RFC 2812, section 5.2, and the numerics of modern servers).
-const REFUSALS: [u16; 18] = [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+const OF_MESSAGES: [u16; 18] =
+    [401, 403, 404, 407, 408, 412, 413, 414, 415, 439, 442, 477, 486, 489, 492, 531, 707, 716];
+/// Those by which it refuses what an action asks for, by the command where the number alone tells which it is (RFC 2812,
+/// section 5.2, and the numerics of modern servers).
+const OF_COMMANDS: [(&str, &[u16]); 7] = [
+    // no such nick or channel, unknown, not there, not allowed; they name the channel, the nick or the command
+    ("", &[401, 403, 421, 439, 440, 442, 461, 477, 480, 481, 482, 484, 485, 489, 707]),
+    ("JOIN", &[405, 437, 471, 473, 474, 475, 476, 479, 500, 519, 520]),
+    ("KICK", &[441, 972]),
+    ("MODE", &[467, 472, 478, 486, 494, 501, 696, 697, 698]),
+    ("INVITE", &[443, 518]),
+    ("NICK", &[431, 432, 433, 435, 436, 438, 447]),
+    ("TAGMSG", &[404, 407, 531, 716]),
+];
 /// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
 const ERRORS: u16 = 400;
 
-/// The refusal of something that we said, if the message is one.
-pub(crate) fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
+/// The refusal of something that we said or did, if the message is one. A JOIN of the session's own may be refused by the
+/// same numbers: that is none of a message.
+pub(crate) fn refusal(message: &Message, labelled: Labelled, of_own_join: bool) -> Option<Refusal> {
     if let Command::Raw(fail, parameters) = &message.command
         && fail.eq_ignore_ascii_case("FAIL")
     {
@@ -22,25 +36,37 @@ pub(crate) fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> 
     }
     // the first parameter is our own nick
     let (number, [_, target, parameters @ ..]) = numbered(&message.command)? else { return None };
-    let is_refusal = REFUSALS.contains(&number) || labelled != Labelled::No && number >= ERRORS;
-    is_refusal.then(|| Refusal {
+    let answers = labelled != Labelled::No && number >= ERRORS;
+    let command = OF_COMMANDS.iter().find(|(_, refusing)| refusing.contains(&number)).map(|(command, _)| *command);
+    let refusal = Refusal {
         label: label(labelled),
         target: Some(target.clone()),
+        of_message: !of_own_join && OF_MESSAGES.contains(&number),
+        of_command: command.map_or_else(Vec::new, |command| named(command, target, parameters)),
         why: format!("{number} {}", parameters.join(" ")),
-    })
+    };
+    (answers || refusal.of_message || command.is_some()).then_some(refusal)
 }
 
 /// A refusal in words: the command, a code, and a text for people (IRCv3 `standard-replies`).
 fn failure(parameters: &[String], labelled: Labelled) -> Option<Refusal> {
-    let said = matches!(parameters.first()?.as_str(), "PRIVMSG" | "NOTICE");
-    let code = parameters.get(1)?;
+    let [command, code, context @ ..] = parameters else { return None };
     // what stands between the code and the text may be missing
-    let target = parameters.get(2).filter(|_| parameters.len() > 3);
-    said.then(|| Refusal {
+    let target = context.first().filter(|_| context.len() > 1);
+    Some(Refusal {
         label: label(labelled),
         target: target.cloned(),
-        why: format!("{code} {}", parameters.last().map_or("", String::as_str)),
+        of_message: matches!(command.as_str(), "PRIVMSG" | "NOTICE"),
+        of_command: vec![command.clone()],
+        why: format!("{code} {}", context.last().map_or("", String::as_str)),
     })
+}
+
+/// What a refusal names, but for the text for people.
+fn named(command: &str, target: &str, parameters: &[String]) -> Vec<String> {
+    let context = parameters.split_last().map_or(&[] as &[String], |(_, context)| context);
+    let words = [command, target].into_iter().filter(|word| !word.is_empty()).map(str::to_owned);
+    words.chain(context.iter().cloned()).collect()
 }
 
 fn label(labelled: Labelled) -> Option<u64> {

@@ -42,6 +42,7 @@ const REQUEST_BYTES: usize = 400;
 pub(crate) struct Capabilities {
     labels: bool,
     echoes: bool,
+    tags: bool,
 }
 
 impl Capabilities {
@@ -52,6 +53,11 @@ impl Capabilities {
             Capabilities { echoes: true, .. } => Means::Echoes,
             _ => Means::Fences,
         }
+    }
+
+    /// Whether the server takes tags from us.
+    pub fn takes_tags(self) -> bool {
+        self.tags
     }
 }
 
@@ -110,7 +116,11 @@ impl Negotiation {
     /// What was agreed upon so far.
     pub fn agreed(&self) -> Capabilities {
         // an answer of several lines needs a batch
-        Capabilities { labels: self.has("labeled-response") && self.has("batch"), echoes: self.has("echo-message") }
+        Capabilities {
+            labels: self.has("labeled-response") && self.has("batch"),
+            echoes: self.has("echo-message"),
+            tags: self.has("message-tags"),
+        }
     }
 
     /// Whether this was agreed upon.

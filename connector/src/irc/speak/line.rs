@@ -1,7 +1,7 @@
 //! A line for the server. Everything that goes out is put together here, and nothing that is put in can end the line or
 //! leave its place on it: CR, LF and NUL are left out of every part, spaces out of all but the last.
 
-use protocol::ReplyKind;
+use protocol::{IrcText, MAX_CLIENT_TAG_BYTES, ReplyKind, client_tags};
 
 use crate::Secret;
 use crate::irc::hear::framing::MAX_LINE_BYTES;
@@ -13,7 +13,11 @@ const MIN_TEXT_BYTES: usize = 64;
 
 /// A complete line, its CR LF included. It has no `Debug`, since it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Line(Vec<u8>);
+pub(crate) struct Line {
+    /// Tags for those who get it, without the `@`: empty for most.
+    tags: String,
+    bytes: Vec<u8>,
+}
 
 impl Line {
     pub fn pass(password: &Secret) -> Self {
@@ -71,9 +75,62 @@ impl Line {
         Line::new("MODE", &[nick, modes], None)
     }
 
-    /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
-    pub fn labelled(&self, label: u64) -> Self {
-        Line([format!("@label={label} ").as_bytes(), &self.0].concat())
+    /// Changes a channel's modes.
+    pub fn modes(channel: &str, modes: &str, parameters: &[&str]) -> Self {
+        Line::new("MODE", &[&[channel, modes], parameters].concat(), None)
+    }
+
+    pub fn part(channel: &str, reason: Option<&str>) -> Self {
+        Line::with_words("PART", &[channel], reason)
+    }
+
+    pub fn topic(channel: &str, topic: &str) -> Self {
+        Line::with_words("TOPIC", &[channel], Some(topic))
+    }
+
+    pub fn kick(channel: &str, nick: &str, reason: Option<&str>) -> Self {
+        Line::with_words("KICK", &[channel, nick], reason)
+    }
+
+    pub fn invite(nick: &str, channel: &str) -> Self {
+        Line::new("INVITE", &[nick, channel], None)
+    }
+
+    /// Says nothing, but for the tags that it gets (IRCv3 `message-tags`).
+    pub fn tags(target: &str) -> Self {
+        Line::new("TAGMSG", &[target], None)
+    }
+
+    /// A line as it is.
+    pub fn raw(line: &str) -> Self {
+        let mut bytes = Vec::with_capacity(line.len() + 2);
+        push_text(&mut bytes, line);
+        Line::ended(bytes)
+    }
+
+    /// The same line with further client-only tags; as it is, if there would be too many of them.
+    pub fn tagged<'a>(self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let new = client_tags(tags);
+        let tags = if self.tags.is_empty() { new } else { format!("{};{new}", self.tags) };
+        if tags.len() > MAX_CLIENT_TAG_BYTES { self } else { Line { tags, ..self } }
+    }
+
+    /// Adds the line to what is to be written, with a label, which the server repeats in its answer (IRCv3
+    /// `labeled-response`), and with its tags where the server takes any.
+    pub fn write(&self, label: Option<u64>, takes_tags: bool, out: &mut Vec<u8>) {
+        let label = label.map(|label| format!("label={label}"));
+        let tags = Some(self.tags.as_str()).filter(|tags| takes_tags && !tags.is_empty());
+        let all: Vec<&str> = label.as_deref().into_iter().chain(tags).collect();
+        if !all.is_empty() {
+            out.extend_from_slice(format!("@{} ", all.join(";")).as_bytes());
+        }
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// Its command and its words; not the text behind them.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let head = self.bytes.windows(2).position(|two| two == b" :").unwrap_or(self.bytes.len());
+        std::str::from_utf8(&self.bytes[..head]).unwrap_or_default().split_ascii_whitespace()
     }
 
     /// Says a text somewhere.
@@ -103,12 +160,21 @@ impl Line {
 
     /// What stands behind the first colon, without the line's end: of something said, its text.
     pub fn text(&self) -> &[u8] {
-        let behind = self.0.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
-        self.0[behind..].strip_suffix(b"\r\n").unwrap_or_default()
+        let behind = self.bytes.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
+        self.bytes[behind..].strip_suffix(b"\r\n").unwrap_or_default()
     }
 
+    /// The line without tags.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// Words, and free text behind them, of which a line end becomes a space.
+    fn with_words(command: &str, words: &[&str], text: Option<&str>) -> Self {
+        match text.map(IrcText::one_line) {
+            Some(text) => Line::new(command, words, Some(&[&text])),
+            None => Line::new(command, words, None),
+        }
     }
 
     fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
@@ -122,9 +188,18 @@ impl Line {
             line.extend_from_slice(b" :");
             parts.iter().for_each(|part| push_text(&mut line, part));
         }
-        line.truncate(MAX_LINE_BYTES - 2);
-        line.extend_from_slice(b"\r\n");
-        Line(line)
+        Line::ended(line)
+    }
+
+    /// Cuts what is too long, between characters, and ends it.
+    fn ended(mut bytes: Vec<u8>) -> Self {
+        if bytes.len() > MAX_LINE_BYTES - 2 {
+            let is_within = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
+            let end = (0..=MAX_LINE_BYTES - 2).rev().find(|end| !is_within(bytes[*end])).unwrap_or(0);
+            bytes.truncate(end);
+        }
+        bytes.extend_from_slice(b"\r\n");
+        Line { tags: String::new(), bytes }
     }
 }
 
@@ -165,6 +240,37 @@ mod tests {
         assert_eq!(text(&Line::say(ReplyKind::Chat, "#c", "hi all")), "PRIVMSG #c :hi all\r\n");
         assert_eq!(text(&Line::say(ReplyKind::Notice, "#c", "hi")), "NOTICE #c :hi\r\n");
         assert_eq!(text(&Line::say(ReplyKind::Action, "#c", "waves")), "PRIVMSG #c :\u{1}ACTION waves\u{1}\r\n");
+    }
+
+    #[test]
+    fn what_is_done_is_one_line_whatever_its_reason_holds() {
+        assert_eq!(text(&Line::kick("#a", "bob", Some("a\r\nQUIT :b\0c"))), "KICK #a bob :a QUIT :bc\r\n");
+        assert_eq!(text(&Line::kick("#a", "bob", None)), "KICK #a bob\r\n");
+        assert_eq!(text(&Line::topic("#a", "")), "TOPIC #a :\r\n");
+        assert_eq!(text(&Line::part("#a", Some("bye all"))), "PART #a :bye all\r\n");
+        assert_eq!(text(&Line::modes("#a", "+ov", &["a", "b"])), "MODE #a +ov a b\r\n");
+        assert_eq!(text(&Line::invite("bob", "#a")), "INVITE bob #a\r\n");
+        assert_eq!(text(&Line::raw("PRIVMSG #a :x\r\nQUIT")), "PRIVMSG #a :xQUIT\r\n");
+        let long = Line::topic("#a", &"ä".repeat(400));
+        assert!(text(&long).len() <= MAX_LINE_BYTES, "cut between characters");
+        assert_eq!(Line::kick("#a", "bob", Some("x")).words().collect::<Vec<_>>(), ["KICK", "#a", "bob"]);
+    }
+
+    fn written(line: &Line, label: Option<u64>, takes_tags: bool) -> String {
+        let mut out = b"before\r\n".to_vec();
+        line.write(label, takes_tags, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before\r\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn label_and_tags_stand_before_a_line() {
+        let line = Line::tags("#a").tagged([("+draft/react", "a b")]).tagged([("+reply", "1;2")]);
+        assert_eq!(written(&line, None, false), "TAGMSG #a\r\n");
+        assert_eq!(written(&line, Some(7), false), "@label=7 TAGMSG #a\r\n");
+        assert_eq!(written(&line, None, true), "@+draft/react=a\\sb;+reply=1\\:2 TAGMSG #a\r\n");
+        assert_eq!(written(&line, Some(7), true), "@label=7;+draft/react=a\\sb;+reply=1\\:2 TAGMSG #a\r\n");
+        let long = "x".repeat(MAX_CLIENT_TAG_BYTES);
+        assert!(line.clone().tagged([("+a", long.as_str())]) == line, "too many are left out");
     }
 
     #[test]

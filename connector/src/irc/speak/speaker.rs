@@ -20,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::irc::Network;
+use crate::irc::hear::isupport::Isupport;
 use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
 use crate::irc::speak::agenda::Agenda;
+use crate::irc::speak::asked::Asked;
+use crate::irc::speak::deeds::Abilities;
 use crate::irc::speak::flood::{Budget, Urgency};
 use crate::irc::speak::line::Line;
 use crate::irc::speak::loops::Loops;
@@ -63,6 +66,8 @@ pub(crate) enum Order {
     Identity { bytes: usize },
     /// This was agreed upon.
     Capabilities(Capabilities),
+    /// The server says this of itself (005 ISUPPORT).
+    Supports(Arc<Isupport>),
     /// What the nick allows, now that it has changed.
     Nick(Nick),
     /// The server took a line, or all before a fence.
@@ -106,12 +111,13 @@ pub(crate) struct Speaker {
     read_under: Option<u64>,
     loops: Loops,
     budget: Budget,
+    asked: Asked,
 }
 
 impl Speaker {
-    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
+    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops, asked: Asked) -> Self {
         let budget = Budget::new(network.flood);
-        Speaker { replies, network, permission, read_under: None, loops, budget }
+        Speaker { replies, network, permission, read_under: None, loops, budget, asked }
     }
 
     /// Reads what was said under other grants, and takes over from whoever wrote that: their secret.
@@ -173,6 +179,8 @@ struct Turn<'a> {
     consuming: Option<(u64, BoxFuture<'static, Consumers>)>,
     agenda: Agenda,
     budget: &'a mut Budget,
+    asked: &'a Asked,
+    abilities: Abilities,
     means: Means,
     unproved: Unproved,
     /// Records of the memory being written, and when it may be tried again.
@@ -192,8 +200,10 @@ struct Leaving {
 
 impl<'a> Turn<'a> {
     fn new(speaker: &'a mut Speaker, writer: Writer, orders: mpsc::Receiver<Order>) -> Self {
-        let Speaker { replies, network, permission, read_under, loops, budget } = speaker;
+        let Speaker { replies, network, permission, read_under, loops, budget, asked } = speaker;
         budget.connected();
+        let is_alone = permission.get().is_some_and(|grant| grant.lease.is_endless());
+        let abilities = Abilities { nick: network.nick.clone(), is_alone, ..Abilities::default() };
         Turn {
             replies,
             network: network.clone(),
@@ -207,6 +217,8 @@ impl<'a> Turn<'a> {
             consuming: None,
             agenda: Agenda::new(network.clone(), loops.clone()),
             budget,
+            asked,
+            abilities,
             means: Means::default(),
             unproved: Unproved::default(),
             remembering: FuturesUnordered::new(),
@@ -262,7 +274,15 @@ impl<'a> Turn<'a> {
         match order {
             Order::Write(line) => self.add(&line),
             Order::Identity { bytes } => self.agenda.set_identity(bytes),
-            Order::Capabilities(capabilities) => self.means = capabilities.means(),
+            Order::Capabilities(capabilities) => {
+                self.means = capabilities.means();
+                self.abilities.takes_tags = capabilities.takes_tags();
+                self.agenda.set_abilities(self.abilities.clone());
+            }
+            Order::Supports(isupport) => {
+                self.abilities.isupport = isupport;
+                self.agenda.set_abilities(self.abilities.clone());
+            }
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
             Order::Refused(refusal) => self.refused(&refusal),
@@ -339,11 +359,12 @@ impl<'a> Turn<'a> {
     }
 
     fn say_line(&mut self) {
-        let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
-        match self.unproved.write(reply, number, &channel, line.text(), self.means) {
-            Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
-            None => self.write.extend_from_slice(line.bytes()),
+        let Some(Next { reply, number, channel, line, is_deed, change }) = self.agenda.next_line() else { return };
+        if let Some(change) = change {
+            self.asked.note(change);
         }
+        let label = self.unproved.write(reply, number, &channel, &line, is_deed, self.means);
+        line.write(label, self.abilities.takes_tags, &mut self.write);
     }
 
     /// Puts a PING behind the lines that need one: at once when there is nothing more to say or no more may be said
@@ -362,9 +383,10 @@ impl<'a> Turn<'a> {
         let Some(since) = self.unproved.unfenced_since() else { return again };
         let more = self.leaving.is_none() && self.has_room() && self.has_line();
         Some(match self.means {
-            Means::Labels | Means::Echoes => since + ECHO_WITHIN,
-            Means::Fences if more => since + FENCE_AFTER,
-            Means::Fences => since,
+            Means::Labels => since + ECHO_WITHIN,
+            Means::Echoes if !self.unproved.has_unfenced_deed() => since + ECHO_WITHIN,
+            Means::Echoes | Means::Fences if more => since + FENCE_AFTER,
+            Means::Echoes | Means::Fences => since,
         })
     }
 
