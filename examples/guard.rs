@@ -17,6 +17,7 @@ async fn welcome(join: Event<Join>) -> Option<Action> {
     (!join.body.is_me).then(|| Action::mode("+v", [join.body.user]))
 }
 
+/// What it reacts to.
 pub fn plugin() -> Plugin {
     let guard = Plugin::new("guard").on(trigger("free bitcoins"), spam).on(command("topic"), topic);
     guard.on(event("chat.irc.*.join"), welcome)

@@ -30,7 +30,7 @@ fn action(section: &mut Section<'_>, what: &str, Found { value, origin }: &Found
     let found = DeedKind::ALL.into_iter().find(|kind| kind.word() == value);
     if found.is_none() {
         let words = DeedKind::ALL.map(DeedKind::word);
-        let meant = did_you_mean(value, words.into_iter());
+        let meant = did_you_mean(value, words);
         section.complain(origin, format!("{what}: there is no action {value:?}{meant}; actions: {}", words.join(", ")));
     }
     found
