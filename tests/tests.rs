@@ -4,6 +4,7 @@
 
 mod actions;
 mod chat;
+mod check;
 mod commands;
 mod dead;
 mod durable;
@@ -12,6 +13,7 @@ mod faults;
 mod groups;
 mod late;
 mod login;
+mod memory;
 mod networks;
 mod ordered;
 mod queues;

@@ -33,6 +33,8 @@ pub(crate) struct Origin<'a> {
 struct Scene {
     network: String,
     channel: String,
+    /// The marks of those to whom alone it was said.
+    status: Option<String>,
     user: Option<String>,
     /// Who invites.
     by: Option<String>,
@@ -49,7 +51,8 @@ pub(crate) async fn publish(
     ordinal: usize,
     reply: Reply,
 ) -> Result<Confirm, Failure> {
-    let (network, channel, queue) = destination(broker, networks, origin, &reply.to)?;
+    let says = matches!(reply.what, What::Say { .. });
+    let (network, channel, queue) = destination(broker, networks, origin, &reply.to, says)?;
     let (id, in_reply_to) = (reply_id(origin.event.id, origin.handler, ordinal), Some(origin.event.id));
     let handler = Some(origin.handler.to_owned());
     let msgid = origin.chat.and_then(|chat| chat.msgid.clone()).filter(|_| reply.to == Place::Back);
@@ -85,6 +88,7 @@ fn destination(
     networks: &Networks,
     origin: &Origin<'_>,
     place: &Place,
+    says: bool,
 ) -> Result<(String, String, String), Failure> {
     if let Place::Elsewhere(target) = place {
         let proto = networks.get(&target.network).ok_or_else(|| Failure::UnknownNetwork(target.network.clone()))?;
@@ -92,10 +96,12 @@ fn destination(
         return Ok((target.network.clone(), target.channel.clone(), queue));
     }
     let (Some(scene), Some(reply_to)) = (origin.scene(), origin.reply_to) else { return Err(Failure::Nowhere) };
-    let channel = match place {
-        Place::Private => scene.user.or(scene.by).ok_or(Failure::Nowhere)?,
-        Place::Beside(channel) => channel.clone(),
-        _ => scene.channel,
+    let channel = match (place, scene.status) {
+        (Place::Private, _) => scene.user.or(scene.by).ok_or(Failure::Nowhere)?,
+        (Place::Beside(channel), _) => channel.clone(),
+        // what was said to the operators is answered to them alone
+        (_, Some(status)) if says => format!("{status}{}", scene.channel),
+        (_, _) => scene.channel,
     };
     Ok((scene.network, channel, reply_to.to_owned()))
 }
@@ -104,9 +110,9 @@ impl Origin<'_> {
     /// Where the event comes from, if it comes from a channel or a person.
     fn scene(&self) -> Option<Scene> {
         match self.chat {
-            Some(Chat { head, source, .. }) => {
+            Some(Chat { head, source, status, .. }) => {
                 let (network, channel, user) = (head.network.clone(), head.channel.clone(), Some(source.clone()));
-                Some(Scene { network, channel, user, by: None })
+                Some(Scene { network, channel, status: status.clone(), user, by: None })
             }
             None => self.event.key.chat_kind().and_then(|_| self.event.decode().ok()),
         }

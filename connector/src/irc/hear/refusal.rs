@@ -1,6 +1,6 @@
 //! Which messages of the server say that it does not take a line of ours, a message or a command.
 
-use irc_proto::{Command, Message};
+use irc_proto::{Command, Message, Prefix};
 
 use crate::irc::hear::framing::numbered;
 use crate::irc::hear::labels::Labelled;
@@ -23,6 +23,11 @@ const OF_COMMANDS: [(&str, &[u16]); 7] = [
     ("NICK", &[431, 432, 433, 435, 436, 438, 447]),
     ("TAGMSG", &[404, 407, 531, 716]),
 ];
+/// Those by which it says that we speak to too many too fast: ERR_TARGETTOOFAST and solanum's ERR_TARGCHANGE.
+const TOO_FAST: [u16; 2] = [439, 707];
+/// What a server's notice says that throttles, in place of a number (ircd-hybrid's and bahamut's "Message to … throttled due
+/// to flooding", and the like).
+const THROTTLED: [&str; 4] = ["throttled", "too fast", "flooding", "message dropped"];
 /// From here on, numbers tell of errors: as the answer to a labelled line, any of them is a refusal.
 const ERRORS: u16 = 400;
 
@@ -34,6 +39,9 @@ pub(crate) fn refusal(message: &Message, labelled: Labelled, of_own_join: bool) 
     {
         return failure(parameters, labelled);
     }
+    if let (Command::NOTICE(_, text), None | Some(Prefix::ServerName(_))) = (&message.command, &message.prefix) {
+        return throttling(text, labelled);
+    }
     // the first parameter is our own nick
     let (number, [_, target, parameters @ ..]) = numbered(&message.command)? else { return None };
     let answers = labelled != Labelled::No && number >= ERRORS;
@@ -44,8 +52,23 @@ pub(crate) fn refusal(message: &Message, labelled: Labelled, of_own_join: bool) 
         of_message: !of_own_join && OF_MESSAGES.contains(&number),
         of_command: command.map_or_else(Vec::new, |command| named(command, target, parameters)),
         why: format!("{number} {}", parameters.join(" ")),
+        too_fast: TOO_FAST.contains(&number),
     };
     (answers || refusal.of_message || command.is_some()).then_some(refusal)
+}
+
+/// A notice by which the server says that it has thrown a line away. Nobody else can send it: it comes from no user.
+fn throttling(text: &str, labelled: Labelled) -> Option<Refusal> {
+    let words = text.to_ascii_lowercase();
+    let target = text.split(' ').find(|word| word.starts_with(['#', '&'])).map(str::to_owned);
+    THROTTLED.iter().any(|said| words.contains(said)).then(|| Refusal {
+        label: label(labelled),
+        of_message: true,
+        of_command: target.iter().cloned().collect(),
+        target,
+        why: text.to_owned(),
+        too_fast: true,
+    })
 }
 
 /// A refusal in words: the command, a code, and a text for people (IRCv3 `standard-replies`).
@@ -59,6 +82,7 @@ fn failure(parameters: &[String], labelled: Labelled) -> Option<Refusal> {
         of_message: matches!(command.as_str(), "PRIVMSG" | "NOTICE"),
         of_command: vec![command.clone()],
         why: format!("{code} {}", context.last().map_or("", String::as_str)),
+        too_fast: false,
     })
 }
 

@@ -108,6 +108,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether the offer is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether the offer is complete, and all that was asked for is answered.
     pub fn is_settled(&self) -> bool {
         self.listed && self.asked.is_empty()
@@ -121,6 +126,11 @@ impl Negotiation {
             echoes: self.has("echo-message"),
             tags: self.has("message-tags"),
         }
+    }
+
+    /// The names of all that was agreed upon.
+    pub fn granted(&self) -> &[&'static str] {
+        &self.agreed
     }
 
     /// Whether this was agreed upon.

@@ -38,12 +38,14 @@ impl Abilities {
     /// # Errors
     /// What the server can't do.
     pub fn check_target(&self, target: &str) -> Result<(), Undoable> {
-        let (marks, channel) = self.isupport.split_marks(target);
-        let is_ranked = !marks.is_empty() && channel.starts_with(|c| self.isupport.channel_types.contains(c));
-        if !is_ranked || marks.chars().all(|mark| self.isupport.statusmsg.contains(mark)) {
+        let channel = target.trim_start_matches(|c| self.isupport.ranks.has_mark(c));
+        let marks = &target[..target.len() - channel.len()];
+        let is_channel = |name: &str| name.starts_with(|c| self.isupport.channel_types.contains(c));
+        let known = self.isupport.status_marks.as_deref().unwrap_or_default();
+        if is_channel(target) || !is_channel(channel) || marks.chars().all(|mark| known.contains(mark)) {
             return Ok(());
         }
-        let known = match self.isupport.statusmsg.as_str() {
+        let known = match known {
             "" => "to no ranks of a channel alone (it names no STATUSMSG)".to_owned(),
             known => format!("to these ranks alone: {known} (STATUSMSG)"),
         };
@@ -89,7 +91,7 @@ impl Abilities {
 
     /// As many lines as it takes, with as many modes each as the server takes at once (005 ISUPPORT, MODES).
     fn modes(&self, channel: &str, modes: &str, parameters: &[String]) -> Result<VecDeque<Line>, Undoable> {
-        let changes = self.isupport.channel_modes.changes(modes, parameters);
+        let changes = self.isupport.channel_modes.changes(&self.isupport.ranks, modes, parameters);
         let taken = changes.iter().filter(|change| change.parameter.is_some()).count();
         if taken < parameters.len() {
             return Err(Undoable::Wrong(format!(
@@ -217,7 +219,7 @@ mod tests {
         ) {
             let server = server(&[&format!("MODES={most}")]);
             let parameters = vec!["x".repeat(size); MAX_MODE_PARAMETERS];
-            let asked = server.isupport.channel_modes.changes(&modes, &parameters);
+            let asked = server.isupport.channel_modes.changes(&server.isupport.ranks, &modes, &parameters);
             let taken = asked.iter().filter(|change| change.parameter.is_some()).count();
             prop_assume!(!asked.is_empty());
             let Ok(lines) = server.modes("#a", &modes, &parameters[..taken]) else { panic!("they can be set") };
@@ -226,7 +228,7 @@ mod tests {
                 prop_assert!(line.bytes().len() <= MAX_LINE_BYTES);
                 let words: Vec<String> = line.words().map(str::to_owned).collect();
                 prop_assert!(words.len() - 3 <= most.max(1));
-                done.extend(server.isupport.channel_modes.changes(&words[2], &words[3..]));
+                done.extend(server.isupport.channel_modes.changes(&server.isupport.ranks, &words[2], &words[3..]));
             }
             prop_assert_eq!(done, asked);
         }

@@ -4,12 +4,27 @@
 use protocol::{IrcText, MAX_CLIENT_TAG_BYTES, ReplyKind, client_tags};
 
 use crate::Secret;
-use crate::irc::hear::framing::MAX_LINE_BYTES;
+use crate::irc::hear::framing::{MAX_LINE_BYTES, MAX_LINELEN};
 
 /// What CTCP puts around an action (CTCP, "ACTION").
 const ACTION: (&str, &str) = ("\x01ACTION ", "\x01");
 /// A line has at least so many bytes for text, however long the server says our own address is.
 const MIN_TEXT_BYTES: usize = 64;
+
+/// What limits how much can be said on a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The longest line that the server passes on, in bytes, CR LF included.
+    pub line: usize,
+    /// The length of our own address, `nick!user@host`, which receivers see before each line.
+    pub identity: usize,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Frame { line: MAX_LINE_BYTES, identity: 0 }
+    }
+}
 
 /// A complete line, its CR LF included. It has no `Debug`, since it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,9 +85,29 @@ impl Line {
         Line::new("AUTHENTICATE", &[part], None)
     }
 
+    /// Asks who somebody is.
+    pub fn whois(nick: &str) -> Self {
+        Line::new("WHOIS", &[nick], None)
+    }
+
+    /// Asks for a channel's modes.
+    pub fn ask_for_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
     /// Changes our own modes.
     pub fn mode(nick: &str, modes: &str) -> Self {
         Line::new("MODE", &[nick, modes], None)
+    }
+
+    /// Asks which modes a channel has.
+    pub fn ask_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
+    /// Asks who is in a channel; `fields` says what is to be told of them (WHOX).
+    pub fn who(channel: &str, fields: &str) -> Self {
+        Line::new("WHO", &[channel, fields], None)
     }
 
     /// Changes a channel's modes.
@@ -105,7 +140,7 @@ impl Line {
     pub fn raw(line: &str) -> Self {
         let mut bytes = Vec::with_capacity(line.len() + 2);
         push_text(&mut bytes, line);
-        Line::ended(bytes)
+        Line::ended(bytes, MAX_LINE_BYTES)
     }
 
     /// The same line with further client-only tags; as it is, if there would be too many of them.
@@ -133,12 +168,12 @@ impl Line {
         std::str::from_utf8(&self.bytes[..head]).unwrap_or_default().split_ascii_whitespace()
     }
 
-    /// Says a text somewhere.
+    /// Says a text somewhere, for which there is [`Line::room`].
     pub fn say(kind: ReplyKind, target: &str, text: &str) -> Self {
         match kind {
-            ReplyKind::Chat => Line::new("PRIVMSG", &[target], Some(&[text])),
-            ReplyKind::Notice => Line::new("NOTICE", &[target], Some(&[text])),
-            ReplyKind::Action => Line::new("PRIVMSG", &[target], Some(&[ACTION.0, text, ACTION.1])),
+            ReplyKind::Chat => Line::within(MAX_LINELEN, "PRIVMSG", &[target], Some(&[text])),
+            ReplyKind::Notice => Line::within(MAX_LINELEN, "NOTICE", &[target], Some(&[text])),
+            ReplyKind::Action => Line::within(MAX_LINELEN, "PRIVMSG", &[target], Some(&[ACTION.0, text, ACTION.1])),
         }
     }
 
@@ -147,15 +182,14 @@ impl Line {
         Line::new("NOTICE", &[target], Some(&[text]))
     }
 
-    /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`. `identity` is the
-    /// length of `nick!user@host`.
-    pub fn room(kind: ReplyKind, target: &str, identity: usize) -> usize {
+    /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`.
+    pub fn room(kind: ReplyKind, target: &str, frame: Frame) -> usize {
         let around = match kind {
             ReplyKind::Chat => ": PRIVMSG  :\r\n".len(),
             ReplyKind::Notice => ": NOTICE  :\r\n".len(),
             ReplyKind::Action => ": PRIVMSG  :\r\n".len() + ACTION.0.len() + ACTION.1.len(),
         };
-        MAX_LINE_BYTES.saturating_sub(around + identity + target.len()).max(MIN_TEXT_BYTES)
+        frame.line.saturating_sub(around + frame.identity + target.len()).max(MIN_TEXT_BYTES)
     }
 
     /// What stands behind the first colon, without the line's end: of something said, its text.
@@ -178,6 +212,11 @@ impl Line {
     }
 
     fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
+        Line::within(MAX_LINE_BYTES, command, words, text)
+    }
+
+    /// A line that is cut at so many bytes.
+    fn within(limit: usize, command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
         let mut line = Vec::with_capacity(128);
         line.extend_from_slice(command.as_bytes());
         for word in words {
@@ -188,14 +227,14 @@ impl Line {
             line.extend_from_slice(b" :");
             parts.iter().for_each(|part| push_text(&mut line, part));
         }
-        Line::ended(line)
+        Line::ended(line, limit)
     }
 
     /// Cuts what is too long, between characters, and ends it.
-    fn ended(mut bytes: Vec<u8>) -> Self {
-        if bytes.len() > MAX_LINE_BYTES - 2 {
+    fn ended(mut bytes: Vec<u8>, limit: usize) -> Self {
+        if bytes.len() > limit - 2 {
             let is_within = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
-            let end = (0..=MAX_LINE_BYTES - 2).rev().find(|end| !is_within(bytes[*end])).unwrap_or(0);
+            let end = (0..=limit - 2).rev().find(|end| !is_within(bytes[*end])).unwrap_or(0);
             bytes.truncate(end);
         }
         bytes.extend_from_slice(b"\r\n");
@@ -293,12 +332,14 @@ mod tests {
         }
 
         #[test]
-        fn a_text_with_as_many_bytes_as_there_is_room_for_fits_exactly(target in "#[a-z]{1,50}", nick in "[a-z]{1,30}") {
+        fn a_text_with_as_many_bytes_as_there_is_room_for_fits_exactly(
+            target in "#[a-z]{1,50}", nick in "[a-z]{1,30}", length in MAX_LINE_BYTES..MAX_LINELEN
+        ) {
             let identity = format!("{nick}!~user@some.host.example");
             for kind in [ReplyKind::Chat, ReplyKind::Action, ReplyKind::Notice] {
-                let room = Line::room(kind, &target, identity.len());
+                let room = Line::room(kind, &target, Frame { line: length, identity: identity.len() });
                 let line = Line::say(kind, &target, &"x".repeat(room));
-                prop_assert_eq!(format!(":{identity} {}", text(&line)).len(), MAX_LINE_BYTES);
+                prop_assert_eq!(format!(":{identity} {}", text(&line)).len(), length);
             }
         }
     }

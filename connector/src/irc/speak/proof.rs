@@ -50,18 +50,11 @@ pub(crate) struct Refusal {
     pub of_command: Vec<String>,
     /// What the server said, its number first.
     pub why: String,
+    /// The line came too soon.
+    pub too_fast: bool,
 }
 
-/// The numbers by which a server refuses a line because we say too much to too many: ERR_TARGETTOOFAST and solanum's
-/// ERR_TARGCHANGE.
-const TOO_FAST: [&str; 2] = ["439 ", "707 "];
-
 impl Refusal {
-    /// Whether the line came too soon.
-    pub fn is_too_fast(&self) -> bool {
-        TOO_FAST.iter().any(|number| self.why.starts_with(number))
-    }
-
     /// Whether it names what this line is about: of a message its target, if any, of an action any of its words.
     fn can_be_about(&self, line: &Written) -> bool {
         match &line.words {
@@ -235,7 +228,7 @@ mod tests {
 
     fn refusal(label: Option<u64>, target: &str, of_message: bool, of_command: &[&str]) -> Refusal {
         let of_command = of_command.iter().map(ToString::to_string).collect();
-        Refusal { label, target: Some(target.into()), of_message, of_command, why: String::new() }
+        Refusal { label, target: Some(target.into()), of_message, of_command, why: String::new(), too_fast: false }
     }
 
     fn written(means: Means, targets: &[&str]) -> Unproved {

@@ -27,7 +27,7 @@ use crate::irc::speak::agenda::Agenda;
 use crate::irc::speak::asked::Asked;
 use crate::irc::speak::deeds::Abilities;
 use crate::irc::speak::flood::{Budget, Urgency};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::pace::Pace;
 use crate::irc::speak::proof::{Means, Proof, Refusal, Unproved};
@@ -62,8 +62,8 @@ pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Write this line.
     Write(Line),
-    /// Our own address, `nick!user@host`, has so many bytes.
-    Identity { bytes: usize },
+    /// This limits how much can be said on a line from now on.
+    Frame(Frame),
     /// This was agreed upon.
     Capabilities(Capabilities),
     /// The server says this of itself (005 ISUPPORT).
@@ -273,7 +273,7 @@ impl<'a> Turn<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(line) => self.add(&line),
-            Order::Identity { bytes } => self.agenda.set_identity(bytes),
+            Order::Frame(frame) => self.agenda.set_frame(frame),
             Order::Capabilities(capabilities) => {
                 self.means = capabilities.means();
                 self.abilities.takes_tags = capabilities.takes_tags();
@@ -407,7 +407,7 @@ impl<'a> Turn<'a> {
     fn refused(&mut self, refusal: &Refusal) {
         if let Some(line) = self.unproved.refuse(refusal) {
             self.agenda.refused(&line, &refusal.why, self.replies);
-            if refusal.is_too_fast() {
+            if refusal.too_fast {
                 self.halve(line.at);
             }
         }

@@ -1,4 +1,5 @@
-//! The replies that are being said, and the actions that are being done: from their first line until the server has proved that it took the last.
+//! The replies that are being said, and the actions that are being done: from their first line until the server has proved
+//! that it took the last.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use crate::irc::speak::asked::Change;
 use crate::irc::speak::deeds::{Abilities, Undoable};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::lines::{cut, lines};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::Written;
@@ -22,8 +23,8 @@ const ANSWERS: &str = "+reply";
 pub(crate) struct UnderWay {
     begun: HashMap<Uuid, Begun>,
     loops: Loops,
-    /// The length of our own address, which receivers see before each line.
-    pub identity: usize,
+    /// What limits how much can be said on a line.
+    pub frame: Frame,
     /// What the server lets us do.
     pub abilities: Abilities,
 }
@@ -37,7 +38,7 @@ struct Begun {
 
 impl UnderWay {
     pub fn new(loops: Loops) -> Self {
-        UnderWay { begun: HashMap::new(), loops, identity: 0, abilities: Abilities::default() }
+        UnderWay { begun: HashMap::new(), loops, frame: Frame::default(), abilities: Abilities::default() }
     }
 
     /// Begins with a reply; `None` if nothing of it is to be said, which settles it.
@@ -83,13 +84,13 @@ impl UnderWay {
         if reply.in_reply_to.is_some_and(|event| !self.loops.allows(event)) {
             return Err(Undoable::Pointless("two bots answer each other"));
         }
-        let (all, first) = lines(reply, self.identity);
+        let (all, first) = lines(reply, self.frame);
         let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let allowed = replies.allow(request, wanted);
         if allowed == 0 && wanted > 0 {
             return Err(Undoable::Pointless("its handler has said enough about this event"));
         }
-        let lines = cut(all, allowed, reply, self.identity);
+        let lines = cut(all, allowed, reply, self.frame);
         if let Some(event) = reply.in_reply_to {
             lines.iter().for_each(|_| self.loops.said(event, &first));
         }

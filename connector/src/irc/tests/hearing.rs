@@ -66,7 +66,9 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     assert_eq!(
         body(world.event("chat.irc.#a.names").await)["members"],
         json!([
-            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@+"}, {"nick": "Bob", "prefix": "+"}
+            {"nick": "pubbot", "prefix": "", "account": "pubbot"},
+            {"nick": "alice", "prefix": "@+", "account": null},
+            {"nick": "Bob", "prefix": "+", "account": null}
         ])
     );
     server.says(":carol!c@h JOIN #a * :Carol C").await;
@@ -184,10 +186,18 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_to_a_channels_operators_keeps_its_mark_so_that_only_they_are_answered() {
+async fn what_is_said_to_a_channels_operators_is_of_that_channel_and_says_to_whom_it_went() {
     let (mut world, mut server) = World::in_a().await;
-    server.says(":alice!a@h PRIVMSG @#a :psst").await;
-    assert_eq!(world.event("chat.irc.@#a.chat").await["channel"], "@#a");
+    for (target, status) in [("@#a", json!("@")), ("@+#A", json!("@+"))] {
+        server.says(&format!(":alice!a@h PRIVMSG {target} :psst")).await;
+        let event = world.event("chat.irc.#a.chat").await;
+        assert_eq!((&event["channel"], &event["status"]), (&json!(target.trim_start_matches(['@', '+'])), &status));
+    }
+    server.says(":alice!a@h PRIVMSG #a :to all").await;
+    assert!(world.event("chat.irc.#a.chat").await.get("status").is_none());
+    server.says(":irc.test 005 pubbot STATUSMSG=@ :are supported").await;
+    server.says(":alice!a@h PRIVMSG +#a :that is nobody here").await;
+    server.fence().await;
     world.ends(server).await;
 }
 
@@ -201,7 +211,9 @@ async fn the_bots_own_join_is_followed_by_the_names() {
     assert_eq!(
         body(world.event("chat.irc.#a.names").await)["members"],
         json!([
-            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@"}, {"nick": "Bob", "prefix": "+"}
+            {"nick": "pubbot", "prefix": "", "account": null},
+            {"nick": "alice", "prefix": "@", "account": null},
+            {"nick": "Bob", "prefix": "+", "account": null}
         ])
     );
     server.says(":irc.test 353 pubbot = #a :pubbot carol").await;
@@ -227,6 +239,36 @@ async fn joins_parts_and_kicks_are_told_with_who_and_why() {
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     // the bot is not there any more
     server.says(":alice!a@h QUIT").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_of_channels_and_nicks_are_told_one_by_one() {
+    let (mut world, mut server) = World::in_a().await;
+    server.lets_in("#b", "pubbot alice").await;
+    world.event("chat.irc.#b.join").await;
+    world.event("chat.irc.#b.names").await;
+    server.says(":dave!d@h JOIN #a,#b").await;
+    for channel in ["#a", "#b"] {
+        assert_eq!(world.event(&format!("chat.irc.{channel}.join")).await["user"], "dave");
+    }
+    server.says(":alice!a@h KICK #a,#b bob,dave :enough").await;
+    for (channel, user) in [("#a", "bob"), ("#b", "dave")] {
+        let kick = json!({"channel": channel, "user": user, "type": "kicked", "by": "alice", "reason": "enough"});
+        assert_eq!(body(world.event(&format!("chat.irc.{channel}.leave")).await), kick);
+    }
+    server.says(":alice!a@h PART #a,#b :bye").await;
+    for channel in ["#a", "#b"] {
+        assert_eq!(world.event(&format!("chat.irc.{channel}.leave")).await["user"], "alice");
+    }
+    for gone in ["alice", "bob"] {
+        server.says(&format!(":{gone}!x@h QUIT")).await;
+    }
+    // of several kicked from one channel one may be us
+    server.says(":op!o@h KICK #a dave,pubbot :all of you").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "dave");
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "pubbot");
+    server.hears("JOIN #a").await;
     world.ends(server).await;
 }
 
