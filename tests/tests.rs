@@ -11,6 +11,7 @@ mod durable;
 mod echo;
 mod faults;
 mod groups;
+mod history;
 mod late;
 mod login;
 mod memory;

@@ -54,7 +54,7 @@ impl Event {
 /// What every chat event begins with: when and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
-    /// UUIDv7: unique, and sorts by time.
+    /// UUIDv7: unique, and sorts by time. Of a message to which the network has given an id, always the same.
     pub id: Uuid,
     /// When it happened.
     pub at: Timestamp,
@@ -102,6 +102,13 @@ pub struct Chat {
     /// said to all. An answer for the same people goes to the mark and the channel: `@#rust`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The network says that the speaker is a bot (IRCv3 `bot-mode`); absent if it doesn't.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
+    /// It was not heard when it was said, but comes out of the network's history (IRCv3 `chathistory`); absent if it was
+    /// heard. Handlers don't get it unless they ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 impl Chat {
@@ -118,6 +125,8 @@ impl Chat {
             account: None,
             msgid: None,
             status: None,
+            bot: false,
+            replayed: false,
         }
     }
 }
@@ -233,7 +242,7 @@ pub struct Account {
     pub source_id: Option<Uuid>,
 }
 
-/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel.
+/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel, or somebody else to one that it is in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {
     /// When and where to.
@@ -241,6 +250,9 @@ pub struct Invite {
     pub head: Head,
     /// Who invited.
     pub by: String,
+    /// Who was invited; absent when it was the bot itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// Body of `chat.<proto>.<channel>.names`: who is here, a snapshot. After each join of the bot there is one as soon as the

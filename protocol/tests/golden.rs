@@ -35,7 +35,9 @@ fn stays_the_same<T: Serialize + DeserializeOwned>(name: &str) -> T {
 
 #[test]
 fn every_type_of_event_reads_and_writes_its_golden_file() {
-    for name in ["chat", "chat-direct", "chat-private", "chat-status", "chat-irc-dot", "action", "notice"] {
+    for name in
+        ["chat", "chat-direct", "chat-private", "chat-status", "chat-irc-dot", "chat-replayed", "action", "notice"]
+    {
         stays_the_same::<Chat>(name);
     }
     stays_the_same::<Join>("join");
@@ -47,6 +49,7 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     stays_the_same::<Mode>("mode");
     stays_the_same::<Account>("account");
     stays_the_same::<Invite>("invite");
+    stays_the_same::<Invite>("invite-other");
     stays_the_same::<Names>("names");
     stays_the_same::<Connection>("connection-up");
     stays_the_same::<Connection>("connection-down");

@@ -14,16 +14,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::heard::Heard;
 pub(crate) use crate::irc::ended::Ended;
 use crate::irc::handover::Handover;
+use crate::irc::hear::batches::{Batches, Labelled, Taken};
 use crate::irc::hear::bouncer::Bouncer;
 use crate::irc::hear::ctcp::Ctcp;
 use crate::irc::hear::events::{Events, View, each, each_kick};
 use crate::irc::hear::framing::{Framing, numbered};
+use crate::irc::hear::history::History;
 use crate::irc::hear::inquiry::Inquiry;
-use crate::irc::hear::labels::{Labelled, Labels};
 use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::rejoin::{AT_ONCE, Rejoin};
+use crate::irc::hear::standard_reply::StandardReply;
 use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
@@ -63,6 +66,14 @@ const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
 
+/// What was heard and asked for on other connections, as far as it matters on this one; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub loops: Loops,
+    pub heard: Heard,
+    pub asked: Asked,
+}
+
 /// One connection's state.
 pub(crate) struct Session<'a> {
     network: Arc<Network>,
@@ -84,7 +95,8 @@ pub(crate) struct Session<'a> {
     last_words: Option<String>,
     /// What a number said that refused the registration.
     refusal: Option<Reason>,
-    labels: Labels,
+    batches: Batches,
+    history: History,
     fence: NickFence,
     handover: Handover,
     /// Whoever speaks now has told us to leave.
@@ -145,7 +157,7 @@ impl<'a> Session<'a> {
         outbox: &'a mut Outbox,
         fence: NickFence,
         handover: Handover,
-        loops: Loops,
+        known: Known,
     ) -> Self {
         let now = Instant::now();
         Session {
@@ -154,9 +166,10 @@ impl<'a> Session<'a> {
             registration: Registration::new(network.clone(), ambient.clone()),
             modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
-            events: Events::new(&network.name, ambient.clone(), outbox, loops),
+            history: History::new(&network.name, known.heard.clone()),
+            asked: known.asked.clone(),
+            events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
-            asked: Asked::default(),
             own_nick: network.nick.clone(),
             asked_nick: None,
             inquiry: Inquiry::new(network.flood != Flood::Off),
@@ -171,7 +184,7 @@ impl<'a> Session<'a> {
             told_agreed: Capabilities::default(),
             last_words: None,
             refusal: None,
-            labels: Labels::default(),
+            batches: Batches::default(),
             fence,
             handover,
             called: false,
@@ -196,9 +209,9 @@ impl<'a> Session<'a> {
         Session { server: Some((server, sts)), ..self }
     }
 
-    /// One that is in these channels, and learns what actions ask for.
-    pub fn keeping(self, channels: &[Channel], asked: Asked) -> Self {
-        Session { rejoin: Rejoin::new(channels), asked, ..self }
+    /// One that is to be in these channels.
+    pub fn keeping(self, channels: &[Channel]) -> Self {
+        Session { rejoin: Rejoin::new(channels), ..self }
     }
 
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
@@ -311,6 +324,15 @@ impl<'a> Session<'a> {
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
         self.note_asked();
+        let Some(Taken { message, labelled, replayed, page }) = self.batches.take(message) else { return Ok(()) };
+        if replayed || self.events.is_older(&message) {
+            self.hear_again(message);
+            return Ok(());
+        }
+        if let Some(page) = page {
+            self.history.page(&page);
+            self.ask_for_history().await?;
+        }
         if self.handover.is_called(&message) {
             self.called = true;
             return Ok(());
@@ -322,7 +344,6 @@ impl<'a> Session<'a> {
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
         }
-        let labelled = self.labels.see(&message);
         let join_refused = self.join_refused(&message);
         if let Some(refusal) = refusal(&message, labelled, join_refused) {
             self.order(Order::Refused(refusal)).await?;
@@ -354,6 +375,10 @@ impl<'a> Session<'a> {
                 self.last_words = Some(why);
                 Ok(())
             }
+            Command::Response(Response::RPL_WELCOME, ref parameters) => {
+                self.events.begin(&message);
+                self.answered(Response::RPL_WELCOME, parameters).await
+            }
             Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
             Command::PRIVMSG(ref target, ref text) | Command::NOTICE(ref target, ref text)
                 if self.is_ours(&message) =>
@@ -364,6 +389,8 @@ impl<'a> Session<'a> {
             _ => {
                 self.hear_ourselves(&message);
                 self.note_channels(&message);
+                self.note_standard_reply(&message);
+                self.ask_for_history().await?;
                 self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
                 self.take_nick();
@@ -388,6 +415,33 @@ impl<'a> Session<'a> {
     fn take_nick(&mut self) {
         if let Some(nick) = self.asked_nick.take_if(|nick| self.view.is_me(self.view.isupport.nick_that_fits(nick))) {
             self.own_nick = nick;
+        }
+    }
+
+    /// Something that was said before this session began: nothing but an event, and nothing at all if we said it.
+    fn hear_again(&mut self, message: Message) {
+        self.history.hear(&message, &self.view.isupport, &*self.ambient);
+        // it may have been said under our own nick, when we have another one now
+        let by_own_nick = message.source_nickname().is_some_and(|nick| self.view.same(nick, &self.network.nick));
+        if !by_own_nick && !self.is_ours(&message) {
+            self.events.hear_again(message, &mut self.view);
+        }
+    }
+
+    /// Asks for the next part of what was said while we were away, if there is one.
+    async fn ask_for_history(&mut self) -> Result<(), Ended> {
+        match self.history.next(&self.view.isupport, &*self.ambient) {
+            Some(line) => self.order(Order::Ask(line)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What a server says of a command in words (IRCv3 `standard-replies`).
+    fn note_standard_reply(&mut self, message: &Message) {
+        let Some(reply) = StandardReply::read(&message.command) else { return };
+        reply.log(&self.network.name);
+        if reply.is_refusal() && reply.command.eq_ignore_ascii_case("CHATHISTORY") {
+            self.history.refused(&reply.why);
         }
     }
 
@@ -626,10 +680,16 @@ impl<'a> Session<'a> {
         let network = &self.network.name;
         match &message.command {
             Command::JOIN(channels, ..) if self.is_ours(message) => {
-                each(channels).for_each(|channel| self.rejoin.entered(channel));
+                for channel in each(channels) {
+                    self.rejoin.entered(channel);
+                    if self.registration.agreed().history {
+                        self.history.entered(channel, &self.view.isupport, &*self.ambient);
+                    }
+                }
             }
             Command::PART(channels, _) if self.is_ours(message) => {
                 for channel in each(channels) {
+                    self.history.left(channel, &self.view.isupport);
                     if let Some(pause) = self.rejoin.thrown_out(channel) {
                         tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
                     }
@@ -638,6 +698,7 @@ impl<'a> Session<'a> {
             Command::KICK(channels, nicks, why) => {
                 let by = message.source_nickname().unwrap_or_default();
                 for (channel, _) in each_kick(channels, nicks).filter(|(_, nick)| self.view.is_me(nick)) {
+                    self.history.left(channel, &self.view.isupport);
                     if let Some(pause) = self.rejoin.thrown_out(channel) {
                         tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
                     }
@@ -752,7 +813,8 @@ impl<'a> Session<'a> {
         };
         let asking = [self.regain, self.next_join(), self.inquiry.next()];
         let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
-        let moments = [steps, self.introduction, self.identifying, regain, join, question, of_phase];
+        let moments =
+            [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
@@ -768,6 +830,10 @@ impl<'a> Session<'a> {
             _ if is_due(self.registration.until()) => {
                 let todo = self.registration.late()?;
                 self.go_on(todo).await
+            }
+            _ if is_due(self.history.until()) => {
+                self.history.refused("there is no answer");
+                self.ask_for_history().await
             }
             _ if is_due(self.introduction) => self.introduced().await,
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,

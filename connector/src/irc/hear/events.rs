@@ -2,24 +2,30 @@
 //! is noted on the way, since a QUIT's events depend on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use irc_proto::{Command, Message, Prefix};
 use protocol::{
     Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Mode, ModeChange, Names,
-    Nick, RoutingKey, Topic, event_id, source_id,
+    Nick, RoutingKey, Timestamp, Topic, event_id, message_event_id, source_id,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::address::said_to;
+use crate::heard::Heard;
 use crate::irc::PROTO;
 use crate::irc::hear::channels::{self, Channels, Snapshot};
 use crate::irc::hear::framing::MODE;
 use crate::irc::hear::identity::Identity;
 use crate::irc::hear::isupport::Isupport;
 use crate::irc::hear::tags::Tags;
+use crate::irc::session::Known;
 use crate::irc::speak::loops::Loops;
 use crate::outbox::Outbox;
+
+/// Servers of a network may tell times that differ by so much.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// What the bot knows of the network during one session.
 pub(crate) struct View {
@@ -57,7 +63,8 @@ impl View {
         }
     }
 
-    fn same(&self, a: &str, b: &str) -> bool {
+    /// Whether two names are one.
+    pub fn same(&self, a: &str, b: &str) -> bool {
         self.isupport.casemapping.same(a, b)
     }
 }
@@ -70,14 +77,32 @@ pub(crate) struct Events<'a> {
     ambient: Arc<dyn Ambient>,
     outbox: &'a mut Outbox,
     loops: Loops,
+    heard: Heard,
+    /// When this session began, by the server's clock.
+    began: Option<Timestamp>,
     /// The tags of the message at hand.
     tags: Tags,
+    /// It comes out of the network's history.
+    replayed: bool,
 }
 
 impl<'a> Events<'a> {
-    pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, loops: Loops) -> Self {
-        let session = event_id(&*ambient);
-        Events { network: network.to_owned(), session, seq: 0, ambient, outbox, loops, tags: Tags::default() }
+    pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, known: Known) -> Self {
+        let (session, network, Known { loops, heard, .. }) = (event_id(&*ambient), network.to_owned(), known);
+        let (began, tags, replayed) = Default::default();
+        Events { network, session, seq: 0, ambient, outbox, loops, heard, began, tags, replayed }
+    }
+
+    /// The session begins with this message.
+    pub fn begin(&mut self, welcome: &Message) {
+        self.began = Tags::of(welcome, self.ambient.now()).at;
+    }
+
+    /// Whether something was said before the session began, by the server's own clock: a bouncer tells it again.
+    pub fn is_older(&self, message: &Message) -> bool {
+        let said = matches!(message.command, Command::PRIVMSG(..) | Command::NOTICE(..));
+        let at = || Tags::of(message, self.ambient.now()).at;
+        said && self.began.is_some_and(|began| at().is_some_and(|at| at.plus(SKEW) < began))
     }
 
     /// Makes the events of one message, if it has any.
@@ -92,6 +117,16 @@ impl<'a> Events<'a> {
             }
         }
         self.tags = Tags::default();
+    }
+
+    /// Makes an event of something that was said before this session, if it has not been one yet. Nothing else that
+    /// happened then is of any interest: who is here now is known.
+    pub fn hear_again(&mut self, message: Message, view: &mut View) {
+        if matches!(message.command, Command::PRIVMSG(..) | Command::NOTICE(..)) {
+            self.replayed = true;
+            self.hear(message, view);
+            self.replayed = false;
+        }
     }
 
     fn hear_from(&mut self, from: &Prefix, command: Command, view: &mut View) {
@@ -115,7 +150,7 @@ impl<'a> Events<'a> {
             Command::Raw(mode, parameters) if mode == MODE => self.modes_changed(view, name(from), &parameters),
             Command::ACCOUNT(account) => self.logged_in(view, name(from), &account),
             Command::CHGHOST(user, host) if view.is_me(name(from)) => view.me.seen(&user, &host),
-            Command::INVITE(nick, channel) if view.is_me(&nick) => self.invited(view, name(from), channel),
+            Command::INVITE(nick, channel) => self.invited(view, name(from), nick, channel),
             _ => {}
         }
     }
@@ -154,12 +189,31 @@ impl<'a> Events<'a> {
         let private = view.is_me(target);
         let place = if private { Some(("", source.as_str())) } else { view.isupport.split_target(target) };
         let Some((status, channel)) = place else { return };
+        if !self.is_new(view, channel, kind, source, &text) {
+            return;
+        }
         let said = Said::new(view, text);
-        let (loops, tags) = (self.loops.clone(), self.tags.clone());
+        let (loops, tags, replayed) = (self.loops.clone(), self.tags.clone(), self.replayed);
         self.put(view, channel, kind, |head| {
-            loops.heard(&format!("{status}{channel}"), source, &said.content, head.id);
-            said.by(source, private, status, tags, head)
+            if !replayed {
+                loops.heard(&format!("{status}{channel}"), source, &said.content, head.id);
+            }
+            Chat { replayed, ..said.by(source, private, status, tags, head) }
         });
+    }
+
+    /// Takes note of something that was said; false if it is replayed and was an event before.
+    fn is_new(&mut self, view: &View, channel: &str, kind: ChatKind, source: &str, text: &str) -> bool {
+        let (Some(at), Some(key)) = (self.tags.at, view.channels.key(channel, kind)) else { return true };
+        let place = view.isupport.casemapping.fold(channel);
+        // without an id of its own it is known by what it says
+        let msgid = self.tags.msgid.clone().unwrap_or_else(|| format!("{source}\0{text}"));
+        let id = message_event_id(at, &self.network, &key, &msgid);
+        if self.replayed && self.heard.knows(&place, id) {
+            return false;
+        }
+        self.heard.note(&place, at, id, self.replayed);
+        true
     }
 
     /// `account` is told by `extended-join`: `*` for none.
@@ -248,22 +302,27 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn invited(&mut self, view: &View, by: &str, channel: String) {
-        self.put(view, &channel, ChatKind::Invite, |head| Invite { head, by: by.to_owned() });
+    fn invited(&mut self, view: &View, by: &str, nick: String, channel: String) {
+        let user = Some(nick).filter(|nick| !view.is_me(nick));
+        self.put(view, &channel, ChatKind::Invite, |head| Invite { head, by: by.to_owned(), user });
     }
 
     /// Puts an event of this kind into the outbox; without a sound channel there is none.
     fn put<T: Serialize>(&mut self, view: &View, channel: &str, kind: ChatKind, body: impl FnOnce(Head) -> T) {
         if let Some(key) = view.channels.key(channel, kind) {
-            let head = self.head(channel);
+            let head = self.head(channel, &key);
             self.publish(key, head.id, &body(head));
         }
     }
 
-    fn head(&mut self, channel: &str) -> Head {
+    fn head(&mut self, channel: &str, key: &RoutingKey) -> Head {
         self.seq += 1;
+        let id = match (self.tags.at, &self.tags.msgid) {
+            (Some(at), Some(msgid)) => message_event_id(at, &self.network, key, msgid),
+            _ => event_id(&*self.ambient),
+        };
         Head {
-            id: event_id(&*self.ambient),
+            id,
             at: self.tags.at.unwrap_or_else(|| self.ambient.now()),
             network: self.network.clone(),
             channel: channel.to_owned(),
@@ -297,7 +356,7 @@ impl Said {
     fn by(self, source: &str, private: bool, status: &str, tags: Tags, head: Head) -> Chat {
         let direct = private || self.raw.is_some();
         let source_id = tags.account.as_deref().map(|account| source_id(&head.network, account));
-        let (account, msgid) = (tags.account, tags.msgid);
+        let Tags { account, msgid, bot, .. } = tags;
         let status = Some(status.to_owned()).filter(|status| !status.is_empty());
         Chat {
             raw: self.raw,
@@ -306,6 +365,7 @@ impl Said {
             private,
             account,
             msgid,
+            bot,
             status,
             ..Chat::new(head, source, &self.content)
         }

@@ -20,6 +20,8 @@ const MAX_ON_A_LINE: usize = 64;
 const MAX_PARTS: usize = 64;
 /// The longest list of characters that is believed (CHANTYPES, STATUSMSG), in bytes.
 const MAX_CHARACTERS: usize = 32;
+/// How many ways to name a message are looked at (MSGREFTYPES).
+const MAX_REFERENCES: usize = 8;
 
 /// What the server has told, at first as RFC 1459 has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,10 @@ pub(crate) struct Isupport {
     pub channel_limits: Vec<(String, usize)>,
     /// BOT: the letter of the user mode that marks a bot (IRCv3 `bot-mode`), on networks that have it.
     pub bot: Option<char>,
+    /// CHATHISTORY: how many messages of its history the network tells at once at most, 0 for any number.
+    pub history: usize,
+    /// MSGREFTYPES: how a message of the history may be named: `timestamp`, `msgid`.
+    pub message_references: Vec<String>,
     /// NICKLEN, or MAXNICKLEN: the most bytes of a nick; `None` if it is not told.
     pub nick_bytes: Option<usize>,
     /// LINELEN: the most bytes of a line, CR LF included and tags not; 512 at least.
@@ -67,6 +73,8 @@ impl Default for Isupport {
             channel_modes: ChannelModes::default(),
             channel_limits: Vec::new(),
             bot: None,
+            history: 0,
+            message_references: vec!["timestamp".to_owned()],
             nick_bytes: None,
             line_bytes: MAX_LINE_BYTES,
             modes: DEFAULT_MODES,
@@ -140,6 +148,10 @@ impl Isupport {
                 self.channel_limits = number(value).map(|limit| (types, limit.max(1))).into_iter().collect();
             }
             "BOT" => self.bot = value.chars().next().filter(char::is_ascii_alphabetic),
+            "CHATHISTORY" => self.history = number(value).unwrap_or(0),
+            "MSGREFTYPES" => {
+                self.message_references = value.split(',').take(MAX_REFERENCES).map(str::to_owned).collect();
+            }
             "NICKLEN" | "MAXNICKLEN" => self.nick_bytes = number(value).map(|it| it.clamp(NICKLEN.0, NICKLEN.1)),
             "LINELEN" => {
                 self.line_bytes = number(value).unwrap_or(MAX_LINE_BYTES).clamp(MAX_LINE_BYTES, MAX_LINELEN);
@@ -172,6 +184,8 @@ impl Isupport {
             "CHANMODES" => self.channel_modes = first.channel_modes,
             "CHANLIMIT" | "MAXCHANNELS" => self.channel_limits = first.channel_limits,
             "BOT" => self.bot = first.bot,
+            "CHATHISTORY" => self.history = first.history,
+            "MSGREFTYPES" => self.message_references = first.message_references,
             "NICKLEN" | "MAXNICKLEN" => self.nick_bytes = first.nick_bytes,
             "LINELEN" => self.line_bytes = first.line_bytes,
             "MODES" => self.modes = first.modes,

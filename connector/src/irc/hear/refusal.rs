@@ -2,8 +2,9 @@
 
 use irc_proto::{Command, Message, Prefix};
 
+use crate::irc::hear::batches::Labelled;
 use crate::irc::hear::framing::numbered;
-use crate::irc::hear::labels::Labelled;
+use crate::irc::hear::standard_reply::StandardReply;
 use crate::irc::speak::proof::Refusal;
 
 /// The numbers by which a server says that it does not take a message: no such nick or channel, not allowed to send,
@@ -34,10 +35,15 @@ const ERRORS: u16 = 400;
 /// The refusal of something that we said or did, if the message is one. A JOIN of the session's own may be refused by the
 /// same numbers: that is none of a message.
 pub(crate) fn refusal(message: &Message, labelled: Labelled, of_own_join: bool) -> Option<Refusal> {
-    if let Command::Raw(fail, parameters) = &message.command
-        && fail.eq_ignore_ascii_case("FAIL")
-    {
-        return failure(parameters, labelled);
+    if let Some(reply) = StandardReply::read(&message.command) {
+        return reply.is_refusal().then(|| Refusal {
+            label: label(labelled),
+            target: reply.context.first().cloned(),
+            of_message: reply.is_about_something_said(),
+            of_command: vec![reply.command.to_owned()],
+            why: reply.why,
+            too_fast: false,
+        });
     }
     if let (Command::NOTICE(_, text), None | Some(Prefix::ServerName(_))) = (&message.command, &message.prefix) {
         return throttling(text, labelled);
@@ -68,21 +74,6 @@ fn throttling(text: &str, labelled: Labelled) -> Option<Refusal> {
         target,
         why: text.to_owned(),
         too_fast: true,
-    })
-}
-
-/// A refusal in words: the command, a code, and a text for people (IRCv3 `standard-replies`).
-fn failure(parameters: &[String], labelled: Labelled) -> Option<Refusal> {
-    let [command, code, context @ ..] = parameters else { return None };
-    // what stands between the code and the text may be missing
-    let target = context.first().filter(|_| context.len() > 1);
-    Some(Refusal {
-        label: label(labelled),
-        target: target.cloned(),
-        of_message: matches!(command.as_str(), "PRIVMSG" | "NOTICE"),
-        of_command: vec![command.clone()],
-        why: format!("{code} {}", context.last().map_or("", String::as_str)),
-        too_fast: false,
     })
 }
 

@@ -100,6 +100,16 @@ impl Line {
         Line::new("MODE", &[nick, modes], None)
     }
 
+    /// Asks for what was said in a channel, or to and by a nick, after a message (IRCv3 `chathistory`).
+    pub fn history_after(target: &str, reference: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["AFTER", target, reference, &most.to_string()], None)
+    }
+
+    /// Asks where something was said between two times.
+    pub fn history_targets(from: &str, to: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["TARGETS", from, to, &most.to_string()], None)
+    }
+
     /// Asks which modes a channel has.
     pub fn ask_modes(channel: &str) -> Self {
         Line::new("MODE", &[channel], None)

@@ -23,6 +23,7 @@ use crate::irc::Network;
 use crate::irc::hear::isupport::Isupport;
 use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
+use crate::irc::session::Known;
 use crate::irc::speak::agenda::Agenda;
 use crate::irc::speak::asked::Asked;
 use crate::irc::speak::deeds::Abilities;
@@ -62,6 +63,8 @@ pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Write this line.
     Write(Line),
+    /// Write this line when a notice could be said; there is no second one before it is answered, or given up.
+    Ask(Line),
     /// This limits how much can be said on a line from now on.
     Frame(Frame),
     /// This was agreed upon.
@@ -115,7 +118,8 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
-    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops, asked: Asked) -> Self {
+    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, known: &Known) -> Self {
+        let Known { loops, asked, .. } = known.clone();
         let budget = Budget::new(network.flood);
         Speaker { replies, network, permission, read_under: None, loops, budget, asked }
     }
@@ -134,7 +138,7 @@ impl Speaker {
     pub async fn remember(mut self) {
         let memory = &mut self.replies.memory;
         memory.forsake();
-        if let Some(writing) = memory.write()
+        if let Some(writing) = memory.write(true)
             && let Ok((record, Ok(()))) = timeout(REMEMBER_WITHIN, writing).await
         {
             self.replies.remembered(record);
@@ -186,6 +190,8 @@ struct Turn<'a> {
     /// Records of the memory being written, and when it may be tried again.
     remembering: FuturesUnordered<Writing>,
     remember_again: Option<Instant>,
+    /// A question that waits for the budget.
+    question: Option<Line>,
     /// The next write.
     write: Vec<u8>,
 }
@@ -223,6 +229,7 @@ impl<'a> Turn<'a> {
             unproved: Unproved::default(),
             remembering: FuturesUnordered::new(),
             remember_again: None,
+            question: None,
             write: Vec::with_capacity(WRITE_BYTES + 512),
         }
     }
@@ -266,6 +273,7 @@ impl<'a> Turn<'a> {
         {
             self.say_line();
         }
+        self.ask();
         self.fence();
         self.leave();
     }
@@ -273,6 +281,7 @@ impl<'a> Turn<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(line) => self.add(&line),
+            Order::Ask(line) => self.question = Some(line),
             Order::Frame(frame) => self.agenda.set_frame(frame),
             Order::Capabilities(capabilities) => {
                 self.means = capabilities.means();
@@ -297,6 +306,14 @@ impl<'a> Turn<'a> {
     fn add(&mut self, line: &Line) {
         self.budget.charge(line);
         self.write.extend_from_slice(line.bytes());
+    }
+
+    /// Puts the session's question to the server, if the budget has room for it.
+    fn ask(&mut self) {
+        let Turn { question, budget, .. } = self;
+        if let Some(line) = question.take_if(|_| budget.take(Urgency::Notice)) {
+            self.write.extend_from_slice(line.bytes());
+        }
     }
 
     /// Begins to consume, or stops, as we may speak or may not.
@@ -425,7 +442,7 @@ impl<'a> Turn<'a> {
         }
         self.remember_again = None;
         while self.remember_again.is_none()
-            && let Some(mut writing) = self.replies.memory.write()
+            && let Some(mut writing) = self.replies.memory.write(false)
         {
             // an embedded broker has done it at once
             match writing.as_mut().now_or_never() {
@@ -498,7 +515,8 @@ impl<'a> Turn<'a> {
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });
         let decision = self.agenda.next_decision();
         let proofs = self.unproved.since().map(|since| since + PROOF_WITHIN);
-        let others = [line, decision, self.fence_due(), leaving, self.remember_again, proofs];
+        let question = self.question.as_ref().map(|_| self.budget.next(Urgency::Notice));
+        let others = [line, decision, question, self.fence_due(), leaving, self.remember_again, proofs];
         others.into_iter().flatten().fold(look, Instant::min)
     }
 

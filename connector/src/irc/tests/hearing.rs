@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, network};
 use crate::testing::NOW;
 
 /// The part of an event that differs between kinds.
@@ -74,16 +74,37 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     server.says(":carol!c@h JOIN #a * :Carol C").await;
     assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
     // what only says something about people is no event
-    for line in [
-        ":alice!a@h AWAY :gone",
-        ":alice!a@h CHGHOST a other.host",
-        ":alice!a@h SETNAME :Alice B",
-        ":bob!b@h INVITE alice #a",
-    ] {
+    for line in [":alice!a@h AWAY :gone", ":alice!a@h CHGHOST a other.host", ":alice!a@h SETNAME :Alice B"] {
         server.says(line).await;
     }
     server.says(":alice!a@h QUIT").await;
     assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_bot_says_is_marked_where_the_network_marks_it() {
+    let (mut world, mut server) = World::in_a().await;
+    for (tags, bot) in [("@bot ", json!(true)), ("", json!(null))] {
+        server.says(&format!("{tags}:robot!r@h PRIVMSG #a :beep")).await;
+        assert_eq!(world.event("chat.irc.#a.chat").await["bot"], bot);
+    }
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_and_comes_with_a_netsplit_goes_and_comes() {
+    let (mut world, mut server) = World::in_a_with(&["batch"], network()).await;
+    server.says(":irc.test BATCH +s netsplit irc.test far.test").await;
+    server.says("@batch=s :alice!a@h QUIT :irc.test far.test").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    server.says("@batch=s :Bob!b@h QUIT :irc.test far.test").await;
+    server.says(":irc.test BATCH -s").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "Bob");
+    server.says(":irc.test BATCH +j netjoin irc.test far.test").await;
+    server.says("@batch=j :alice!a@h JOIN #a").await;
+    server.says(":irc.test BATCH -j").await;
+    assert_eq!(world.event("chat.irc.#a.join").await["user"], "alice");
     world.ends(server).await;
 }
 
@@ -174,7 +195,6 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
         ":alice!a@h PRIVMSG bob :to somebody else",
         ":pubbot!pub@bot.host PRIVMSG #a :my own echo",
         ":PUBBOT!pub@bot.host NOTICE #a :my own echo",
-        ":alice!a@h INVITE bob #b",
         ":irc.test 371 pubbot :whatever",
         "FAIL X Y :z",
     ] {
@@ -315,6 +335,10 @@ async fn topics_and_invitations_are_told() {
     assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
     server.says(":alice!a@h INVITE pubbot :#C.D").await;
     assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    // IRCv3 `invite-notify`: somebody else is invited to where we are
+    server.says(":alice!a@h INVITE carol #a").await;
+    let event = body(world.event("chat.irc.#a.invite").await);
+    assert_eq!(event, json!({"channel": "#a", "by": "alice", "user": "carol"}));
     world.ends(server).await;
 }
 

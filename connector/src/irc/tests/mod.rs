@@ -9,6 +9,7 @@ mod dial;
 mod faults;
 mod flood;
 mod hearing;
+mod history;
 mod inquiry;
 mod limits;
 mod login;

@@ -11,7 +11,7 @@ use crate::irc::hear::casemap::CaseMapping;
 use crate::irc::hear::events::{Events, View};
 use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::inquiry::Inquiry;
-use crate::irc::speak::loops::Loops;
+use crate::irc::session::Known;
 use crate::outbox::Outbox;
 use crate::testing::TestAmbient;
 
@@ -204,7 +204,7 @@ fn known(view: &View, channel: &str) -> Option<Members> {
 fn compare(casemapping: &str, script: &[Happens]) {
     let mut outbox =
         Outbox::open(Arc::new(Embedded::new(Topology::default())), TestAmbient::arc(), "irc", "test", None);
-    let mut events = Events::new("test", TestAmbient::arc(), &mut outbox, Loops::default());
+    let mut events = Events::new("test", TestAmbient::arc(), &mut outbox, Known::default());
     let (mut view, mut inquiry, mut framing) = (View::new("pubbot"), Inquiry::new(true), Framing::new("test"));
     view.learn([format!("CASEMAPPING={casemapping}").as_str()].into_iter());
     let casemapping = view.isupport.casemapping;
