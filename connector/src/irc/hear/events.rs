@@ -112,7 +112,7 @@ impl<'a> Events<'a> {
         if let Some(from) = message.prefix {
             self.hear_from(&from, message.command, view);
             // who has just come in is known now
-            if let Some(account) = self.tags.account.as_ref().filter(|_| !tells_account) {
+            if let Some(account) = self.tags.account.as_ref().filter(|_| !tells_account && !self.replayed) {
                 view.channels.log_in(name(&from), Some(account));
             }
         }

@@ -38,7 +38,8 @@ pub(crate) fn refusal(message: &Message, labelled: Labelled, of_own_join: bool) 
     if let Some(reply) = StandardReply::read(&message.command) {
         return reply.is_refusal().then(|| Refusal {
             label: label(labelled),
-            target: reply.context.first().cloned(),
+            // a message of several lines is refused as a batch, and what is told then is its limit
+            target: reply.context.first().filter(|_| reply.command != "BATCH").cloned(),
             of_message: reply.is_about_something_said(),
             of_command: vec![reply.command.to_owned()],
             why: reply.why,

@@ -8,6 +8,7 @@ use protocol::{Deed, ModeChange};
 use crate::irc::hear::framing::MAX_LINE_BYTES;
 use crate::irc::hear::isupport::Isupport;
 use crate::irc::speak::line::Line;
+use crate::irc::speak::multiline::Multiline;
 
 /// What this server lets us do.
 #[derive(Clone, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Abilities {
     pub isupport: Arc<Isupport>,
     /// It takes tags (IRCv3 `message-tags`).
     pub takes_tags: bool,
+    /// How much one message may have, where several lines can be one.
+    pub multiline: Option<Multiline>,
     /// The nick that is configured.
     pub nick: String,
     /// Nobody else can be speaking for us, so that the nick need not keep a second bot silent.

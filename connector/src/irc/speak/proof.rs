@@ -123,7 +123,7 @@ impl Unproved {
             self.last_label += 1;
             self.last_label
         });
-        let (target, text) = (target.to_owned(), hash(line.text()));
+        let (target, text) = (target.to_owned(), hash(&line.text()));
         let words = is_deed.then(|| line.words().map(str::to_owned).collect());
         self.lines.push_back(Written { reply, number, target, text, words, label, fence: None, at: Instant::now() });
         label

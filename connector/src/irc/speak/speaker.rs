@@ -286,6 +286,7 @@ impl<'a> Turn<'a> {
             Order::Capabilities(capabilities) => {
                 self.means = capabilities.means();
                 self.abilities.takes_tags = capabilities.takes_tags();
+                self.abilities.multiline = capabilities.multiline;
                 self.agenda.set_abilities(self.abilities.clone());
             }
             Order::Supports(isupport) => {
@@ -377,6 +378,7 @@ impl<'a> Turn<'a> {
 
     fn say_line(&mut self) {
         let Some(Next { reply, number, channel, line, is_deed, change }) = self.agenda.next_line() else { return };
+        self.budget.charge_rest(&line);
         if let Some(change) = change {
             self.asked.note(change);
         }

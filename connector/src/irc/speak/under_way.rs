@@ -32,7 +32,7 @@ pub(crate) struct UnderWay {
 /// A reply that is being said, or waits for the proofs of its lines.
 struct Begun {
     to_say: ToSay,
-    /// How many lines it has.
+    /// How many lines it has; several that are one message count as one.
     total: u32,
 }
 
@@ -49,7 +49,7 @@ impl UnderWay {
             return None;
         }
         let lines = match &to_say.request {
-            request @ Request::Say(reply) => self.said_lines(request, reply, replies),
+            request @ Request::Say(reply) => self.said_lines(request, reply, to_say.said, replies),
             request @ Request::Do(action) => self.done_lines(request, action, replies),
         };
         let mut lines = match lines {
@@ -78,8 +78,14 @@ impl UnderWay {
         Some(Saying { id, channel, lines, number, is_deed, change })
     }
 
-    /// The lines of a reply, as many as are allowed.
-    fn said_lines(&self, request: &Request, reply: &Reply, replies: &mut Replies) -> Result<VecDeque<Line>, Undoable> {
+    /// The lines of a reply, as many as are allowed, of which so many were said before.
+    fn said_lines(
+        &self,
+        request: &Request,
+        reply: &Reply,
+        said: u32,
+        replies: &mut Replies,
+    ) -> Result<VecDeque<Line>, Undoable> {
         self.abilities.check_target(&reply.channel)?;
         if reply.in_reply_to.is_some_and(|event| !self.loops.allows(event)) {
             return Err(Undoable::Pointless("two bots answer each other"));
@@ -90,9 +96,13 @@ impl UnderWay {
         if allowed == 0 && wanted > 0 {
             return Err(Undoable::Pointless("its handler has said enough about this event"));
         }
-        let lines = cut(all, allowed, reply, self.frame);
+        let mut lines = cut(all, allowed, reply, self.frame);
         if let Some(event) = reply.in_reply_to {
             lines.iter().for_each(|_| self.loops.said(event, &first));
+        }
+        // what was begun line by line goes on so
+        if let Some(multiline) = self.abilities.multiline.filter(|_| said == 0) {
+            lines = multiline.join(reply, lines, wanted > allowed, self.frame);
         }
         let answered = reply.msgid.iter().map(|msgid| (ANSWERS, msgid.as_str()));
         Ok(lines.into_iter().map(|line| line.tagged(answered.clone())).collect())

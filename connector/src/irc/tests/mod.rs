@@ -13,6 +13,7 @@ mod history;
 mod inquiry;
 mod limits;
 mod login;
+mod multiline;
 mod proof;
 mod reconnecting;
 mod registration;
