@@ -208,8 +208,7 @@ fn on_inspircd_answers_name_what_they_answer_and_reactions_arrive() {
     let alice = IrcUser::connect_silently(inspircd.port(), "alice");
     alice.send_raw("CAP REQ :message-tags echo-message\r\nCAP END\r\nNICK alice\r\nUSER alice 0 * :alice");
     alice.hears(|line| line.contains(" 001 "));
-    alice.join("#room");
-    wait_for_bot(&alice, "#room");
+    follow(&alice, "#room");
     alice.say("#room", "!echo hello");
     let own = alice.hears(|line| line.contains("PRIVMSG #room :!echo hello"));
     let msgid = own.split(['@', ';', ' ']).find_map(|tag| tag.strip_prefix("msgid=")).expect(&own).to_owned();

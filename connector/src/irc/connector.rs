@@ -279,12 +279,12 @@ impl Connector {
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.known.losses = session.losses(why.is_kill());
+        self.channels = session.channels();
         self.might_speak = session.might_speak() && !why.is_kill();
         if why.is_kill() {
             // no ghost of ours is left, and who had us killed may speak under our nick now
             self.spoke_under = None;
         }
-        self.channels = session.channels();
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {

@@ -68,8 +68,8 @@ const GOODBYE: &str = "pubbot";
 pub(crate) struct Known {
     pub loops: Loops,
     pub heard: Heard,
-    pub losses: Losses,
     pub asked: Asked,
+    pub losses: Losses,
 }
 
 /// One connection's state.
@@ -237,6 +237,11 @@ impl<'a> Session<'a> {
         self.joined
     }
 
+    /// Where the bot should be in the next session.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.rejoin.channels()
+    }
+
     /// How often the nick was taken from us; `killed` is one more time, if we had it.
     pub fn losses(&self, killed: bool) -> Losses {
         let mut losses = self.regain.losses().clone();
@@ -249,11 +254,6 @@ impl<'a> Session<'a> {
     /// Whether the nick is the one that we should have; a longer one the server cuts.
     fn has_own_nick(&self) -> bool {
         self.view.is_me(self.view.isupport.nick_that_fits(&self.own_nick))
-    }
-
-    /// Where the bot should be in the next session.
-    pub fn channels(&self) -> Vec<Channel> {
-        self.rejoin.channels()
     }
 
     /// How long it was registered; `None` if never.
@@ -357,9 +357,11 @@ impl<'a> Session<'a> {
             self.rejoin.logged_in();
             self.regain.logged_in();
         }
+        self.take_nick(&message);
         let join_refused = self.join_refused(&message);
-        if !join_refused {
-            let own = self.view.isupport.nick_that_fits(&self.own_nick);
+        let own = self.view.isupport.nick_that_fits(&self.own_nick);
+        // what is labelled answers an action
+        if !join_refused && labelled == Labelled::No {
             match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
                 Meaning::Ours => return Ok(()),
                 Meaning::Taken => self.nick_is_taken(),
@@ -415,7 +417,6 @@ impl<'a> Session<'a> {
                 self.ask_for_history().await?;
                 self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
-                self.take_nick();
                 self.nick_may_have_changed().await?;
                 self.tell_frame().await
             }
@@ -433,9 +434,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Once the nick that an action has asked for is ours, it is the one that we should have.
-    fn take_nick(&mut self) {
-        if let Some(nick) = self.asked_nick.take_if(|nick| self.view.is_me(self.view.isupport.nick_that_fits(nick))) {
+    /// The nick that an action has asked for is the one that we should have, as soon as we have it.
+    fn take_nick(&mut self, message: &Message) {
+        let Command::NICK(new) = &message.command else { return };
+        let is_it = |asked: &mut String| self.view.same(self.view.isupport.nick_that_fits(asked), new);
+        if self.view.is_me(message.source_nickname().unwrap_or_default())
+            && let Some(nick) = self.asked_nick.take_if(is_it)
+        {
             self.own_nick = nick;
         }
     }
