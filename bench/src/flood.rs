@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// How many answers are due at once
     #[arg(long, value_name = "N", default_value_t = 200)]
     lines: usize,
+    /// Only on servers with this in their name
+    #[arg(long, value_name = "NAME", default_value = "")]
+    server: String,
     /// The executable to measure [default: built now]
     #[arg(long, value_name = "FILE")]
     pubbot: Option<PathBuf>,
@@ -80,11 +83,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Err(Failure::new(format!("--lines must be more than {}", seen::SETTLED)));
     }
     let pubbot = options.pubbot.clone().map_or_else(build, Ok)?;
+    let chosen = || CASES.iter().filter(|case| case.name.contains(&options.server));
     eprintln!("bench: {} lines on each server, by pubbot and by raw clients at the same time", options.lines);
     let figures: Vec<Result<Figures>> = thread::scope(|scope| {
         let pubbot = &pubbot;
         let measure = |case| scope.spawn(move || measure(case, options.lines, pubbot));
-        let cases: Vec<_> = CASES.iter().map(measure).collect();
+        let cases: Vec<_> = chosen().map(measure).collect();
         let join = |case: thread::ScopedJoinHandle<'_, _>| case.join();
         cases.into_iter().map(join).map(|it| it.unwrap_or_else(|_| Err(Failure::new("a fixture failed")))).collect()
     });
@@ -94,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         seen::SETTLED
     );
     println!("|---|--:|--:|--:|--:|--:|--:|");
-    for (case, figures) in CASES.iter().zip(figures) {
+    for (case, figures) in chosen().zip(figures) {
         tell(case, &figures?);
     }
     Ok(())
