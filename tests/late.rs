@@ -1,6 +1,6 @@
 //! Servers that come late, go away and come back.
 
-use servers::{Ngircd, RabbitMq, free_port};
+use servers::{Ngircd, RabbitMq, Relay, free_port};
 
 use crate::world::{Kind, World, fresh_prefix, user_with_bot};
 
@@ -47,5 +47,37 @@ fn an_unreachable_broker_is_one_clear_line_and_a_refused_password_or_vhost_ends_
         assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
         assert!(refused.stderr.contains(why), "{}", refused.stderr);
         assert!(!refused.stderr.contains("wr0ng-one"), "a secret in the log: {}", refused.stderr);
+    }
+}
+
+/// Networks of one process, of which one is there, one refuses, one accepts and never says anything, and one has no such name.
+#[test]
+fn networks_in_trouble_delay_no_other() {
+    let (ircd, mute) = (Ngircd::start(), Ngircd::start());
+    let black_hole = Relay::to(mute.port());
+    black_hole.hold();
+    for kind in [Kind::Up, Kind::Spread] {
+        let world = World::new(kind, ircd.port(), &[]);
+        let urls = [
+            ("refused", format!("irc://127.0.0.1:{}", free_port())),
+            ("mute", format!("irc://127.0.0.1:{}", black_hole.port())),
+            ("tls", format!("ircs://127.0.0.1:{}", black_hole.port())),
+            ("unknown", "irc://nowhere.invalid".to_owned()),
+        ];
+        let network = |(name, url)| format!("[networks.{name}]\nurl = {url:?}\nchannels = [\"#room\"]\n");
+        world.configure("channels = [\"#room\"]", &urls.map(network).concat());
+        let bot = world.bot(1);
+        let alice = user_with_bot(&ircd, "alice", "#room");
+        for number in 1..=20 {
+            alice.say("#room", &format!("!echo {number}"));
+            assert_eq!(alice.hears_from("pubbot", "#room"), number.to_string());
+        }
+        // they are tried all the while
+        for name in ["refused", "tls", "unknown"] {
+            bot[0].wait_for_stderr(&format!("not connected network=\"{name}\""));
+        }
+        drop(bot);
+        alice.hears(|line| line.starts_with(":pubbot!") && (line.contains(" QUIT ") || line.contains(" PART ")));
+        drop(alice);
     }
 }

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod chat;
+mod check;
 mod commands;
 mod dead;
 mod durable;
 mod echo;
 mod faults;
 mod groups;
+mod history;
 mod late;
 mod login;
+mod memory;
 mod networks;
 mod ordered;
 mod queues;

@@ -9,17 +9,17 @@ mod process;
 pub(crate) mod raw;
 pub(crate) mod relay;
 mod start;
-mod systems;
+pub(crate) mod systems;
 mod table;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use servers::RabbitMq;
 
 use crate::Format;
+use crate::executable;
 use crate::failure::{Context, Failure, Result};
 use crate::machine::Machine;
 use systems::{Kind, System};
@@ -97,13 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Err(Failure::new("a debug build measures nothing: cargo run --release -p bench -- echo"));
     }
     let plan = if options.quick { QUICK } else { FULL };
-    let pubbot = match &options.pubbot {
-        Some(path) => path.clone(),
-        None => build()?,
-    };
-    if !pubbot.is_file() {
-        return Err(Failure::new(format!("there is no pubbot executable at {}", pubbot.display())));
-    }
+    let pubbot = executable::pubbot(options.pubbot.as_deref())?;
     let report = measure(&plan, &pubbot, options.unproved)?;
     if options.format.json {
         println!("{}", serde_json::to_string(&report).context("the report can't be written as JSON")?);
@@ -111,22 +105,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         print!("{}", table::text(&report));
     }
     Ok(())
-}
-
-/// Builds the executable to measure; without cargo, the one beside this executable.
-fn build() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this executable can't be found")?;
-    let built = own.with_file_name("pubbot");
-    step("building pubbot");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--package", "pubbot"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // standard output is for the table
-    match cargo.stdin(Stdio::null()).stdout(Stdio::null()).status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => return Err(Failure::new(format!("cargo build --release --package pubbot: {status}"))),
-        Err(why) => step(&format!("cargo can't be run ({why}): taking what is built")),
-    }
-    Ok(built)
 }
 
 fn measure(plan: &Plan, pubbot: &Path, unproved: Option<usize>) -> Result<Report> {

@@ -13,9 +13,9 @@ use servers::{Hybrid, Inspircd, InspircdProofs, Ngircd};
 
 use self::raw::Raw;
 use self::seen::Seen;
+use crate::executable;
 use crate::failure::{Failure, Result};
 use crate::machine::Machine;
-use crate::soak::cast::build;
 
 /// The bytes of each text, so that a line has about 60.
 const TEXT_BYTES: usize = 45;
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Only on servers with this in their name
     #[arg(long, value_name = "NAME", default_value = "")]
     server: String,
-    /// The executable to measure [default: built now]
+    /// Measure this executable instead of building one
     #[arg(long, value_name = "FILE")]
     pubbot: Option<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.lines <= seen::SETTLED {
         return Err(Failure::new(format!("--lines must be more than {}", seen::SETTLED)));
     }
-    let pubbot = options.pubbot.clone().map_or_else(build, Ok)?;
+    let pubbot = executable::pubbot(options.pubbot.as_deref())?;
     let chosen = || CASES.iter().filter(|case| case.name.contains(&options.server));
     eprintln!("bench: {} lines on each server, by pubbot and by raw clients at the same time", options.lines);
     let figures: Vec<Result<Figures>> = thread::scope(|scope| {

@@ -2,8 +2,10 @@
 //! each subcommand is a file of the same name.
 
 mod echo;
+mod executable;
 mod failure;
 mod flood;
+mod joined;
 mod machine;
 mod outage;
 mod soak;
@@ -39,6 +41,11 @@ enum What {
     /// second, and the CPU time of lines that nothing answers; then memory and the time to start. Needs RabbitMQ and
     /// ngircd on the machine, and builds the pubbot executable first. Takes about four minutes.
     Echo(echo::Options),
+    /// From the connection to the channel, beside a raw client, on ngircd, InspIRCd and ircd-hybrid
+    ///
+    /// Each with its own limits; at once, and through a network on which every line is 50 ms on its way. Takes a minute,
+    /// after the build.
+    Joined(joined::Options),
     /// Regex triggers: the worker's index beside a RegexSet and each regex in turn
     ///
     /// At 10 to 10,000 triggers, on lines that never repeat. Takes about half a minute.
@@ -88,6 +95,7 @@ fn main() -> ExitCode {
 fn run(what: What) -> Result<()> {
     match what {
         What::Echo(options) => echo::run(&options),
+        What::Joined(options) => joined::run(&options),
         What::Triggers(format) => {
             triggers::run(format.json);
             Ok(())

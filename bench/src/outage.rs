@@ -11,9 +11,10 @@ use bus::{Broker, RabbitMq, System, Topology};
 use clap::Args;
 use protocol::Pattern;
 
+use crate::executable;
 use crate::failure::{Context, Failure, Result};
 use crate::machine::Machine;
-use crate::soak::cast::{Cast, build};
+use crate::soak::cast::Cast;
 
 /// Workers, beside two connectors.
 const WORKERS: usize = 3;
@@ -48,7 +49,7 @@ pub(crate) struct Options {
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let pubbot = options.pubbot.clone().map_or_else(build, Ok)?;
+    let pubbot = executable::pubbot(options.pubbot.as_deref())?;
     let mut cast = Cast::start(&pubbot, WORKERS)?;
     println!("{}", Machine::this());
     if options.minutes > 0 {

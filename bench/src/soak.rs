@@ -14,6 +14,7 @@ use servers::Report;
 
 use self::cast::Cast;
 use self::chaos::{Chaos, Kind};
+use crate::executable;
 use crate::failure::{Failure, Result};
 use crate::machine::Machine;
 
@@ -49,7 +50,7 @@ pub(crate) struct Options {
 
 /// Soaks and prints. An error when a promise was broken.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let pubbot = options.pubbot.clone().map_or_else(cast::build, Ok)?;
+    let pubbot = executable::pubbot(options.pubbot.as_deref())?;
     let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one("seed") % 1_000_000);
     println!(
         "soak: {} minutes at {} lines/s, a fault every {} s, seed {seed}",

@@ -6,6 +6,7 @@
 
 mod address;
 pub mod console;
+mod heard;
 pub mod irc;
 mod line_buffer;
 mod memory;

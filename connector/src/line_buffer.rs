@@ -18,6 +18,11 @@ impl LineBuffer {
         LineBuffer { max_bytes, buffer: Vec::new(), start: 0, discarding: false, discarded: 0 }
     }
 
+    /// Lines may have so many bytes from now on, their end not counted.
+    pub fn allow(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     /// Takes what was read. Call [`LineBuffer::next_line`] until it has no more, before more is fed.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);

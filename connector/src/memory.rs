@@ -1,5 +1,6 @@
 //! What was said on a network, remembered on the broker: whoever speaks there next reads it first. A reply is
-//! acknowledged only when this memory is safe, so that nobody says again what was proved to be said.
+//! acknowledged only when this memory is safe, so that nobody says again what was proved to be said. With it stands up to
+//! when everything was heard.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::APP_ID;
+use crate::heard::{Heard, Places};
 use crate::recent::Recent;
 use crate::said::{Chosen, Entry, Progress, Record, Said};
 
@@ -21,8 +23,9 @@ pub(crate) struct Memory {
     /// To be written next.
     waiting: Vec<Entry>,
     /// Being written, by their numbers.
-    writing: VecDeque<(u64, Vec<Entry>)>,
+    writing: VecDeque<(u64, Vec<Entry>, Places)>,
     last_write: u64,
+    pub heard: Heard,
     /// Of the last events, the handler whose answer was chosen.
     chosen: Recent<Uuid, String>,
     /// Who wrote last.
@@ -40,8 +43,8 @@ pub(crate) type Writing = BoxFuture<'static, (u64, Result<(), Error>)>;
 impl Memory {
     pub fn new(broker: Arc<dyn Broker>, proto: &str, network: &str) -> Self {
         let stream = broker.topology().said(proto, network);
-        let (waiting, writing, chosen) = (Vec::new(), VecDeque::new(), Recent::new(CHOICES));
-        Memory { broker, stream, said: Said::default(), waiting, writing, last_write: 0, chosen, holder: None }
+        let (waiting, writing, chosen, heard) = (Vec::new(), VecDeque::new(), Recent::new(CHOICES), Heard::default());
+        Memory { broker, stream, said: Said::default(), waiting, writing, last_write: 0, heard, chosen, holder: None }
     }
 
     /// Where it is kept.
@@ -56,6 +59,7 @@ impl Memory {
                 Ok(record) => {
                     record.said.iter().for_each(|entry| self.said.note(entry.id(), entry.progress()));
                     self.holder = record.holder.or(self.holder);
+                    self.heard.learn(record.heard);
                     record.chosen.into_iter().for_each(|chosen| self.note_choice(chosen));
                 }
                 Err(why) => tracing::warn!(stream = self.stream.name, %why, "a record of what was said is left out"),
@@ -108,42 +112,52 @@ impl Memory {
 
     /// How many lines are not yet written down.
     pub fn unwritten(&self) -> usize {
-        self.waiting.len() + self.writing.iter().map(|(_, entries)| entries.len()).sum::<usize>()
+        self.waiting.len() + self.writing.iter().map(|(_, entries, _)| entries.len()).sum::<usize>()
     }
 
-    /// Begins to write down what waits, unless nothing waits or enough is being written.
-    pub fn write(&mut self) -> Option<Writing> {
-        if self.waiting.is_empty() || self.writing.len() >= WRITES {
+    /// Begins to write down what waits, unless nothing waits or enough is being written. `last`: there will be no other
+    /// time, so nothing waits for a better one.
+    pub fn write(&mut self, last: bool) -> Option<Writing> {
+        if self.writing.len() >= WRITES {
             return None;
         }
-        let entries = std::mem::take(&mut self.waiting);
-        let record = Record { said: entries.clone(), ..Record::default() };
+        let heard = self.heard.to_write(last).unwrap_or_default();
+        if self.waiting.is_empty() && heard.is_empty() {
+            return None;
+        }
+        let record = Record { said: std::mem::take(&mut self.waiting), heard, ..Record::default() };
         let (number, publishing) = (self.last_write + 1, self.publish(&record));
         self.last_write = number;
-        self.writing.push_back((number, entries));
+        self.writing.push_back((number, record.said, record.heard));
         Some(Box::pin(async move { (number, publishing.await) }))
     }
 
     /// A record is safe: the replies that are whole with it.
     pub fn written(&mut self, number: u64) -> Vec<Uuid> {
-        let written = self.take(number).into_iter();
+        let (written, _) = self.take(number);
+        let written = written.into_iter();
         written.filter(|entry| entry.progress() == Progress::Whole).map(|entry| entry.id()).collect()
     }
 
     /// A record could not be written, and waits again.
     pub fn not_written(&mut self, number: u64) {
-        let entries = self.take(number);
+        let (entries, heard) = self.take(number);
         self.waiting.extend(entries);
+        self.heard.not_written(&heard);
     }
 
     /// Nobody asks any more what became of the records on their way: all wait again.
     pub fn forsake(&mut self) {
-        self.waiting.extend(self.writing.drain(..).flat_map(|(_, entries)| entries));
+        for (_, entries, heard) in self.writing.drain(..) {
+            self.waiting.extend(entries);
+            self.heard.not_written(&heard);
+        }
     }
 
-    fn take(&mut self, number: u64) -> Vec<Entry> {
-        let index = self.writing.iter().position(|(writing, _)| *writing == number);
-        index.and_then(|index| self.writing.remove(index)).map_or_else(Vec::new, |(_, entries)| entries)
+    fn take(&mut self, number: u64) -> (Vec<Entry>, Places) {
+        let index = self.writing.iter().position(|(writing, ..)| *writing == number);
+        let written = index.and_then(|index| self.writing.remove(index));
+        written.map(|(_, entries, heard)| (entries, heard)).unwrap_or_default()
     }
 
     fn publish(&self, record: &Record) -> BoxFuture<'static, Result<(), Error>> {

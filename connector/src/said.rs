@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::heard::Places;
 use crate::recent::Recent;
 
 /// How many replies are remembered: at 50 a second the last 20 minutes, in about 6 MB.
@@ -54,6 +55,9 @@ pub(crate) struct Record {
     /// Of all answers to an event, the one that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
+    /// Up to when everything was heard, in the places where that has changed.
+    #[serde(default, skip_serializing_if = "Places::is_empty")]
+    pub heard: Places,
 }
 
 /// A reply that was said.

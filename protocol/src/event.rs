@@ -54,7 +54,7 @@ impl Event {
 /// What every chat event begins with: when and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
-    /// UUIDv7: unique, and sorts by time.
+    /// UUIDv7: unique, and sorts by time. Of a message to which the network has given an id, always the same.
     pub id: Uuid,
     /// When it happened.
     pub at: Timestamp,
@@ -98,6 +98,17 @@ pub struct Chat {
     /// The network's id of the message (IRCv3 `msgid`); null where it has none.
     #[serde(default)]
     pub msgid: Option<String>,
+    /// Said to those of the channel alone who have this rank, or a higher one: its mark, as in `@`. Left out when
+    /// said to all. An answer for the same people goes to the mark and the channel: `@#rust`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The network says that the speaker is a bot (IRCv3 `bot-mode`); absent if it doesn't.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
+    /// It was not heard when it was said, but comes out of the network's history (IRCv3 `chathistory`); absent if it was
+    /// heard. Handlers don't get it unless they ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 impl Chat {
@@ -113,6 +124,9 @@ impl Chat {
             private: false,
             account: None,
             msgid: None,
+            status: None,
+            bot: false,
+            replayed: false,
         }
     }
 }
@@ -228,7 +242,7 @@ pub struct Account {
     pub source_id: Option<Uuid>,
 }
 
-/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel.
+/// Body of `chat.<proto>.<channel>.invite`: the bot was invited to this channel, or somebody else to one that it is in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {
     /// When and where to.
@@ -236,16 +250,34 @@ pub struct Invite {
     pub head: Head,
     /// Who invited.
     pub by: String,
+    /// Who was invited; absent when it was the bot itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
-/// Body of `chat.<proto>.<channel>.names`: who is here, a snapshot after each join of the bot.
+/// Body of `chat.<proto>.<channel>.names`: who is here, a snapshot. After each join of the bot there is one as soon as the
+/// list of names is complete (366), and one more when the server has told what was asked for then: the channel's modes, and,
+/// where the server has WHOX, who is logged in to which account. What happens later is told by the other events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Names {
     /// When and where.
     #[serde(flatten)]
     pub head: Head,
-    /// Everybody in the channel, the bot included.
+    /// Everybody in the channel, the bot included, in no particular order.
     pub members: Vec<Member>,
+    /// The topic; empty where there is none, null where it is not known.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Who has set it, as the network says it: a nick, an address or a server's name; null where it is not known.
+    #[serde(default)]
+    pub topic_by: Option<String>,
+    /// When it was set; null where it is not known.
+    #[serde(default)]
+    pub topic_at: Option<Timestamp>,
+    /// The modes that are set, lists as of bans left out; null where they are not known. The channel's key (`k`) is left
+    /// out of its mode.
+    #[serde(default)]
+    pub modes: Option<Vec<ModeChange>>,
 }
 
 /// Somebody in a channel.
@@ -255,6 +287,9 @@ pub struct Member {
     pub nick: String,
     /// The marks of their rank as the network writes them (`@`, `+`, …), highest first; empty without a rank.
     pub prefix: String,
+    /// Their services account; null when not logged in or not known.
+    #[serde(default)]
+    pub account: Option<String>,
 }
 
 /// Body of `connection.<proto>.<network>.up` and `.down`: the connector gained or lost a network.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::Ambient;
+use crate::{Ambient, RoutingKey, Timestamp};
 
 /// A new event's id: UUIDv7 (RFC 9562, section 5.7), so ids sort by the time they were made.
 pub fn event_id(ambient: &dyn Ambient) -> Uuid {
@@ -10,6 +10,16 @@ pub fn event_id(ambient: &dyn Ambient) -> Uuid {
     let (high, low) = (ambient.random().to_be_bytes(), ambient.random().to_be_bytes());
     let random = [high[0], high[1], high[2], high[3], high[4], high[5], high[6], high[7], low[0], low[1]];
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+/// The id of the event of a message to which its network has given an id: a UUIDv7 of when it was said, whose random part
+/// is the beginning of the UUIDv5 of network, routing key and that id. So whoever hears of the message, at any time, makes
+/// the same event of it.
+pub fn message_event_id(at: Timestamp, network: &str, key: &RoutingKey, msgid: &str) -> Uuid {
+    let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, [network, key.as_str(), msgid].join("\0").as_bytes());
+    let beginning = name.as_bytes().first_chunk().copied().unwrap_or_default();
+    let millis = u64::try_from(at.millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &beginning).into_uuid()
 }
 
 /// A reply's id: UUIDv5 of the event, the handler (`group/plugin/name`) and the reply's place among that handler's
@@ -36,7 +46,7 @@ pub fn source_id(network: &str, account: &str) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Timestamp;
+    use crate::ChatKind;
 
     struct Fixed;
     impl Ambient for Fixed {
@@ -53,6 +63,18 @@ mod tests {
         let id = event_id(&Fixed);
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.as_u128() >> 80, 1_700_000_000_000);
+    }
+
+    #[test]
+    fn the_id_of_a_message_depends_on_network_place_and_msgid_and_begins_with_the_time() {
+        let key = |channel| RoutingKey::chat("irc", channel, ChatKind::Chat);
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let id = message_event_id(at, "libera", &key("#a"), "x");
+        assert_eq!((id.get_version_num(), id.as_u128() >> 80), (7, 1_700_000_000_000));
+        assert_eq!(message_event_id(at, "libera", &key("#a"), "x"), id);
+        for other in [("oftc", "#a", "x"), ("libera", "#b", "x"), ("libera", "#a", "y")] {
+            assert_ne!(message_event_id(at, other.0, &key(other.1), other.2), id, "{other:?}");
+        }
     }
 
     #[test]

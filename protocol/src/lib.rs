@@ -19,7 +19,7 @@ pub use event::{
     Account, Chat, Connection, Event, Gap, Head, Invite, Join, Leave, LeaveKind, Malformed, Member, Mode, ModeChange,
     MusicTrack, Names, Nick, Say, Topic,
 };
-pub use ids::{event_id, foreign_reply_id, foreign_uuid, reply_id, source_id};
+pub use ids::{event_id, foreign_reply_id, foreign_uuid, message_event_id, reply_id, source_id};
 pub use irc_text::IrcText;
 pub use key::{ChatKind, KeyError, MAX_KEY_BYTES, RoutingKey, channel_word};
 pub use pattern::{Pattern, PatternError, PatternTree};

@@ -32,6 +32,13 @@ impl Timestamp {
         let moved = chrono::Duration::from_std(by).ok().and_then(|by| self.0.checked_add_signed(by));
         Timestamp(moved.unwrap_or(self.0))
     }
+
+    /// The moment so long before this one; this one where that would leave chrono's range.
+    #[must_use]
+    pub fn minus(self, by: std::time::Duration) -> Self {
+        let moved = chrono::Duration::from_std(by).ok().and_then(|by| self.0.checked_sub_signed(by));
+        Timestamp(moved.unwrap_or(self.0))
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -34,7 +34,9 @@ fn stays_the_same<T: Serialize + DeserializeOwned>(name: &str) -> T {
 
 #[test]
 fn every_type_of_event_reads_and_writes_its_golden_file() {
-    for name in ["chat", "chat-direct", "chat-private", "chat-irc-dot", "action", "notice"] {
+    for name in
+        ["chat", "chat-direct", "chat-private", "chat-status", "chat-irc-dot", "chat-replayed", "action", "notice"]
+    {
         stays_the_same::<Chat>(name);
     }
     stays_the_same::<Join>("join");
@@ -46,6 +48,7 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     stays_the_same::<Mode>("mode");
     stays_the_same::<Account>("account");
     stays_the_same::<Invite>("invite");
+    stays_the_same::<Invite>("invite-other");
     stays_the_same::<Names>("names");
     stays_the_same::<Connection>("connection-up");
     stays_the_same::<Connection>("connection-down");
@@ -72,6 +75,18 @@ fn fields_that_only_others_know_are_ignored_here_and_stay_in_the_event() {
     let event = Event::new(RoutingKey::parse(&key).unwrap(), uuid::Uuid::nil(), &body).unwrap();
     assert_eq!(event.decode::<Chat>().unwrap().content, "hello, world");
     assert_eq!(event.decode::<Value>().unwrap()["mood"], "merry");
+}
+
+#[test]
+fn a_list_of_names_from_before_there_were_accounts_topics_and_modes_is_readable() {
+    let Golden { key, mut body } = golden("names");
+    for new in ["topic", "topic_by", "topic_at", "modes"] {
+        body.as_object_mut().unwrap().remove(new).unwrap();
+    }
+    body["members"] = serde_json::json!([{"nick": "alice", "prefix": "@+"}]);
+    let event = Event::new(RoutingKey::parse(&key).unwrap(), uuid::Uuid::nil(), &body).unwrap();
+    let names: Names = event.decode().unwrap();
+    assert_eq!((names.members[0].account.as_deref(), names.topic, names.modes), (None, None, None));
 }
 
 #[test]

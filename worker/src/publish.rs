@@ -64,6 +64,11 @@ fn destination(
         return Ok((target.network.clone(), target.channel.clone(), queue));
     }
     let (Some(chat), Some(reply_to)) = (origin.chat, origin.reply_to) else { return Err(Failure::Nowhere) };
-    let channel = if *place == Place::Private { &chat.source } else { &chat.head.channel };
-    Ok((chat.head.network.clone(), channel.clone(), reply_to.to_owned()))
+    let channel = match (place, &chat.status) {
+        (Place::Private, _) => chat.source.clone(),
+        // what was said to the operators is answered to them alone
+        (_, Some(status)) => format!("{status}{}", chat.head.channel),
+        (_, None) => chat.head.channel.clone(),
+    };
+    Ok((chat.head.network.clone(), channel, reply_to.to_owned()))
 }

@@ -91,6 +91,7 @@ pub(crate) struct Ready {
     pub(crate) states: Arc<States>,
     pub(crate) timeout: Duration,
     any_age: bool,
+    replayed: bool,
 }
 
 /// An event with handlers to run.
@@ -286,7 +287,9 @@ impl Runner {
         if let Some(only) = only {
             hits.retain(|hit| hit.handler == only);
         }
-        if !hits.is_empty() && at.is_some_and(|at| at.plus(STALE_AFTER) < self.ambient.now()) {
+        if chat.as_ref().is_some_and(|chat| chat.replayed) {
+            hits.retain(|hit| self.handlers[hit.handler].replayed);
+        } else if !hits.is_empty() && at.is_some_and(|at| at.plus(STALE_AFTER) < self.ambient.now()) {
             hits.retain(|hit| self.handlers[hit.handler].any_age);
             if hits.is_empty() {
                 count(&self.counts.stale, "an event is skipped: it is more than an hour old");
@@ -374,6 +377,7 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 states: states.clone(),
                 timeout: entry.spec.timeout,
                 any_age: entry.spec.any_age,
+                replayed: entry.spec.replayed,
             });
         }
     }

@@ -40,6 +40,7 @@ pub struct Spec {
     pub(crate) hidden: bool,
     pub(crate) timeout: Duration,
     pub(crate) any_age: bool,
+    pub(crate) replayed: bool,
 }
 
 impl Spec {
@@ -53,6 +54,7 @@ impl Spec {
             hidden: false,
             timeout: DEFAULT_TIMEOUT,
             any_age: false,
+            replayed: false,
         }
     }
 
@@ -101,6 +103,13 @@ impl Spec {
     #[must_use]
     pub fn any_age(self) -> Self {
         Spec { any_age: true, ..self }
+    }
+
+    /// It also takes what was said while the bot was away and comes out of the network's history, however old
+    /// ([`Chat::replayed`](protocol::Chat::replayed)). Otherwise that is skipped: somebody who asked then has long gone on.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        Spec { replayed: true, ..self }
     }
 }
 

@@ -149,6 +149,35 @@ async fn what_is_more_than_an_hour_old_is_skipped_unless_a_handler_asks_for_it()
     chat.happens("late", json!({"at": 5})).await.hears_in("#log", "00000000-0000-0000-0000-000000000004");
 }
 
+#[tokio::test]
+async fn what_was_said_while_the_bot_was_away_is_for_those_who_ask_for_it() {
+    async fn heard(event: Event<Value>) -> String {
+        event.body["content"].as_str().unwrap().to_owned()
+    }
+    async fn answer() -> &'static str {
+        "answer"
+    }
+    let plugin = Plugin::new("p")
+        .on(command("go"), answer)
+        .on(event("chat.#").any_age().named("any_age"), answer)
+        .on(event("chat.irc.#test.chat").replayed().named("archive"), heard);
+    let mut chat = FakeChat::with([plugin]).await;
+    let said = |id: u128, content: &str, more: Value| {
+        let mut body = json!({
+            "id": uuid::Uuid::from_u128(id), "at": "2023-11-14T22:13:20Z", "network": "test", "channel": "#test",
+            "source": "alice", "content": content,
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let key = "chat.irc.#test.chat";
+    chat.happens(key, said(91, "!go", json!({"replayed": true}))).await.hears("!go").hears_nothing();
+    // however old
+    let old = json!({"replayed": true, "at": "2023-11-10T00:00:00Z"});
+    chat.happens(key, said(92, "!go", old)).await.hears("!go").hears_nothing();
+    chat.happens(key, said(93, "!go", json!({}))).await.hears("answer").hears("answer").hears("!go");
+}
+
 /// A broker, a worker of the group `main` on it, and what comes out.
 struct World {
     broker: Embedded,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use servers::{IrcUser, Ngircd, Program};
 
-use super::systems::{self, config, median};
+use super::systems::{config, median};
+use crate::executable;
 use crate::failure::{Context, Result};
 
 const CHANNEL: &str = "#start";
@@ -27,7 +28,7 @@ pub(super) fn measure(pubbot: &Path, runs: usize) -> Result<Starts> {
     let ngircd = Ngircd::start();
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let config = config(folder.path(), ngircd.port(), "embedded:", &[CHANNEL], None)?;
-    let own = systems::own_executable()?;
+    let own = executable::own()?;
     let (pubbot, port) = (pubbot.to_string_lossy(), ngircd.port().to_string());
     let up = [&*pubbot, "--config", &config, "up"];
     let raw = [own.as_str(), "raw-echo", "--irc", &port, "--channels", CHANNEL];

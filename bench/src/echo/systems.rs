@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::load::{CHANNELS, Room, Server};
 use super::process;
+use crate::executable;
 use crate::failure::{Context, Failure, Result};
 
 /// One of the systems.
@@ -91,7 +92,7 @@ impl System {
     pub(super) fn start(kind: Kind, pubbot: &Path, unproved: Option<usize>, broker: &RabbitMq) -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let server = Server::open()?;
-        let (own, pubbot) = (own_executable()?, pubbot.to_string_lossy());
+        let (own, pubbot) = (executable::own()?, pubbot.to_string_lossy());
         let (port, channels) = (server.port().to_string(), CHANNELS.join(","));
         let irc = ["--irc", &port, "--channels", &channels];
         let mut processes = Vec::new();
@@ -146,7 +147,7 @@ pub(super) fn memory(systems: &[System]) -> Result<Memory> {
 }
 
 /// Writes a configuration into the folder: its path.
-pub(super) fn config(
+pub(crate) fn config(
     folder: &Path,
     port: u16,
     broker: &str,
@@ -164,13 +165,7 @@ pub(super) fn config(
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// This executable, which is also the relays and the raw echo.
-pub(super) fn own_executable() -> Result<String> {
-    let own = std::env::current_exe().context("this executable can't be found")?;
-    Ok(own.to_string_lossy().into_owned())
-}
-
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

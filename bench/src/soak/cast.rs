@@ -2,7 +2,6 @@
 //! a private RabbitMQ and to an IRC server that counts.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use servers::{Counting, Program, RabbitMq, Relay, Service};
@@ -19,12 +18,21 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// RabbitMQ 3.10 takes so long to write down where a new quorum queue is.
 const QUEUE_IS_ON_DISK: Duration = Duration::from_secs(3);
 
+/// How often it is looked who is on IRC.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// A process, and its ways.
 pub(crate) struct Role {
     pub(crate) service: Service,
     pub(crate) to_broker: Relay,
     /// A connector's.
     pub(crate) to_irc: Option<Relay>,
+}
+
+impl Role {
+    fn is_on_irc(&self) -> bool {
+        self.to_irc.as_ref().is_some_and(|relay| relay.open() > 0)
+    }
 }
 
 /// All of them. The processes end first.
@@ -95,19 +103,17 @@ impl Cast {
 
     /// The connector that is on IRC, if one is.
     pub(crate) fn speaker(&self) -> Option<usize> {
-        let on_irc = |role: &Role| role.to_irc.as_ref().is_some_and(|relay| relay.open() > 0);
-        self.connectors.iter().position(on_irc)
+        self.connectors.iter().position(Role::is_on_irc)
     }
 
     /// The connector that is on IRC, once the one before has left: one that was stopped is there until it has noticed.
     pub(crate) fn only_speaker(&self, limit: Duration) -> Result<usize> {
-        let on_irc = |role: &&Role| role.to_irc.as_ref().is_some_and(|relay| relay.open() > 0);
         let start = Instant::now();
-        while self.connectors.iter().filter(on_irc).count() != 1 {
+        while self.connectors.iter().filter(|role| role.is_on_irc()).count() != 1 {
             if start.elapsed() > limit {
                 return Err(Failure::new(format!("there was no single connector on IRC within {limit:?}")));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK_EVERY);
         }
         self.speaker().context("nobody is on IRC")
     }
@@ -126,24 +132,4 @@ impl Cast {
 
 fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).context("a path that is no text")
-}
-
-/// Builds the executable; without cargo, the one beside this executable.
-pub(crate) fn build() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("this executable can't be found")?;
-    let built = own.with_file_name("pubbot");
-    eprintln!("bench: building pubbot");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--package", "pubbot"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    match cargo.stdin(Stdio::null()).stdout(Stdio::null()).status() {
-        Ok(status) if status.success() => Ok(built),
-        Ok(status) => Err(Failure::new(format!("cargo build --package pubbot: {status}"))),
-        Err(why) => {
-            eprintln!("bench: cargo can't be run ({why}): taking what is built");
-            Ok(built)
-        }
-    }
 }

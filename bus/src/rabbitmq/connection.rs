@@ -101,6 +101,20 @@ impl Connection {
         self.answer("open a channel", self.lapin.create_channel()).await
     }
 
+    /// Does something on a channel of its own, which is closed after it: what the broker refuses closes a channel.
+    ///
+    /// # Errors
+    /// As [`Connection::channel`] and `work`.
+    pub(super) async fn on_a_channel<T, F>(&self, work: impl FnOnce(Channel) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let channel = self.channel().await?;
+        let done = work(channel.clone()).await;
+        close_channel(&channel).await;
+        done
+    }
+
     /// Waits for the broker's answer to a request.
     ///
     /// # Errors

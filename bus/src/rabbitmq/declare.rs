@@ -7,7 +7,7 @@ use lapin::{Channel, ErrorKind, ExchangeKind};
 use protocol::Pattern;
 use tokio::time::timeout;
 
-use super::connection::{ANSWER_WITHIN, Connection, close_channel, explain, short};
+use super::connection::{ANSWER_WITHIN, Connection, explain, short};
 use super::link::Live;
 use super::properties;
 use super::refusal;
@@ -56,18 +56,15 @@ pub(super) async fn queue(
 /// # Errors
 /// As [`queue`].
 pub(super) async fn alone(live: Live, topology: &Topology, queue: &Queue) -> Result<(), Error> {
-    let channel = live.connection.channel().await?;
-    let declared = self::queue(&live.connection, &channel, topology, queue).await;
-    close_channel(&channel).await;
-    declared.map(|_| ())
+    let connection = &live.connection;
+    let declare = async |channel: Channel| self::queue(connection, &channel, topology, queue).await;
+    connection.on_a_channel(declare).await.map(drop)
 }
 
 /// Declares a fanout exchange on a channel of its own.
 pub(super) async fn fanout_alone(live: &Live, name: &str) -> Result<(), Error> {
-    let channel = live.connection.channel().await?;
-    let declared = fanout(&live.connection, &channel, name).await;
-    close_channel(&channel).await;
-    declared
+    let connection = &live.connection;
+    connection.on_a_channel(async |channel| fanout(connection, &channel, name).await).await
 }
 
 /// Declares a fanout exchange.
@@ -171,16 +168,13 @@ pub(super) async fn exclusive(connection: &Connection, channel: &Channel, queue:
 /// As [`queue`].
 pub(super) async fn depth(live: Live, queue: &str) -> Result<Option<u64>, Error> {
     let Ok(name) = short(queue) else { return Ok(None) };
-    let channel = live.connection.channel().await?;
-    let counted = async {
-        match count(&channel, name).await {
-            Err(why) if has_code(&why, NOT_FOUND) => Ok(None),
-            counted => counted.map(Some),
-        }
+    let connection = &live.connection;
+    let counted = async |channel: Channel| match count(&channel, name).await {
+        Err(why) if has_code(&why, NOT_FOUND) => Ok(None),
+        counted => counted.map(Some),
     };
-    let depth = answer(&live.connection, queue, "count the messages of a queue", counted).await;
-    close_channel(&channel).await;
-    depth
+    let answered = async |channel| answer(connection, queue, "count the messages of a queue", counted(channel)).await;
+    connection.on_a_channel(answered).await
 }
 
 /// How many messages are ready in the queue of this name. When there is none, or it is another connection's, the broker

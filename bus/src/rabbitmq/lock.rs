@@ -258,12 +258,13 @@ impl Candidate {
 
     async fn delete(&self, live: &Live) -> Result<(), Error> {
         let connection = &live.connection;
-        let channel = connection.channel().await?;
         let queue = self.topology.lock(&self.name);
-        let deleted = channel.queue_delete(short(&queue.name)?, QueueDeleteOptions::default());
-        let deleted = declare::answer(connection, &queue.name, "delete a queue", deleted).await;
-        close_channel(&channel).await;
-        match deleted {
+        let name = short(&queue.name)?;
+        let delete = async |channel: Channel| {
+            let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
+            declare::answer(connection, &queue.name, "delete a queue", deleted).await
+        };
+        match connection.on_a_channel(delete).await {
             // somebody else's already
             Ok(_) | Err(Error::Queue { .. }) => Ok(()),
             Err(why) => Err(why),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::members::{Beat, Members, Sign};
 use super::backoff::Backoff;
-use super::connection::{Connection, close_channel};
+use super::connection::Connection;
 use super::consumer::Subscription;
 use super::declare;
 use super::link::{Link, Live};
@@ -88,14 +88,12 @@ impl Group {
     /// # Errors
     /// As [`declare::queue`].
     pub(super) async fn declare(&self, live: Live, partition: u32) -> Result<(), Error> {
-        let channel = live.connection.channel().await?;
-        let declaring = async {
-            declare::queue(&live.connection, &channel, &self.topology, &self.queue(partition)).await?;
+        let connection = &live.connection;
+        let declare = async |channel: Channel| {
+            declare::queue(connection, &channel, &self.topology, &self.queue(partition)).await?;
             self.bind(&live, &channel, partition).await
         };
-        let declared = declaring.await;
-        close_channel(&channel).await;
-        declared
+        connection.on_a_channel(declare).await
     }
 
     /// Leads what belongs to a partition to its queue, which exists.

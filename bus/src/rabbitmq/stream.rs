@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{ANSWER_WITHIN, close_channel, short};
+use super::connection::{ANSWER_WITHIN, short};
 use super::declare;
 use super::link::Live;
 use super::properties;
@@ -65,24 +65,17 @@ async fn read_once(live: &Live, stream: &Queue, mark: &str) -> Result<Contents, 
         Some(end) => AMQPValue::LongLongInt((end - STREAM_MESSAGES as i64).max(0)),
         None => AMQPValue::LongString("first".into()),
     };
-    let channel = live.connection.channel().await?;
-    let contents = match consume(live, &channel, stream, from).await {
-        Ok(deliveries) => until(live, deliveries, mark).await,
-        Err(why) => Err(why),
-    };
-    close_channel(&channel).await;
-    contents
+    let read = async |channel: Channel| until(live, consume(live, &channel, stream, from).await?, mark).await;
+    live.connection.on_a_channel(read).await
 }
 
 /// The number of a message close to the end: the first of the last chunk.
 async fn end(live: &Live, stream: &Queue) -> Result<Option<i64>, Error> {
-    let channel = live.connection.channel().await?;
-    let last = match consume(live, &channel, stream, AMQPValue::LongString("last".into())).await {
-        Ok(mut deliveries) => Ok(timeout(END_WITHIN, deliveries.next()).await.ok().flatten()),
-        Err(why) => Err(why),
+    let read = async |channel: Channel| {
+        let mut deliveries = consume(live, &channel, stream, AMQPValue::LongString("last".into())).await?;
+        Ok(timeout(END_WITHIN, deliveries.next()).await.ok().flatten())
     };
-    close_channel(&channel).await;
-    let last = last?.transpose().map_err(|why| live.connection.away(&why))?;
+    let last = live.connection.on_a_channel(read).await?.transpose().map_err(|why| live.connection.away(&why))?;
     Ok(last.and_then(|last| properties::ours(&last.properties).number(OFFSET)))
 }
 

@@ -16,8 +16,7 @@ use crate::irc::handover::Handover;
 use crate::irc::reach::backoff::Backoff;
 use crate::irc::reach::dial::{Dial, Dialer, Socket};
 use crate::irc::reach::reason::Reason;
-use crate::irc::session::{NickFence, Session};
-use crate::irc::speak::loops::Loops;
+use crate::irc::session::{Known, NickFence, Session};
 use crate::irc::speak::speaker::Speaker;
 use crate::irc::voice::{Grant, Voice};
 use crate::irc::{Answers, Network, PROTO, Sts};
@@ -68,7 +67,7 @@ pub(crate) struct Connector {
     spoke_under: Option<u64>,
     /// The last session was such a one.
     might_speak: bool,
-    loops: Loops,
+    known: Known,
     /// By which a successor can call upon us.
     secret: Uuid,
 }
@@ -84,7 +83,7 @@ impl Connector {
     ) -> Self {
         let backoff = Backoff::new(ambient.clone());
         let not_before = Instant::now() + backoff.stagger(network.place);
-        let (network, loops, secret) = (Arc::new(network), Loops::default(), event_id(&*ambient));
+        let (network, secret) = (Arc::new(network), event_id(&*ambient));
         Connector {
             network,
             broker,
@@ -96,13 +95,14 @@ impl Connector {
             not_before,
             spoke_under: None,
             might_speak: false,
-            loops,
+            known: Known::default(),
             secret,
         }
     }
 
     pub async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
-        let replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let mut replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        replies.memory.heard = self.known.heard.clone();
         let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
         let replies = if chooses { replies.with_choices() } else { replies };
         if self.declare(&replies).await?.is_none() {
@@ -112,7 +112,7 @@ impl Connector {
         let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
         let permission = voice.permission();
-        let mut speaker = Speaker::new(replies, self.network.clone(), permission, self.loops.clone());
+        let mut speaker = Speaker::new(replies, self.network.clone(), permission, self.known.loops.clone());
         let stop = self.stop.clone();
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
@@ -267,8 +267,8 @@ impl Connector {
         let (orders, receiver) = mpsc::channel(ORDERS);
         let hang_up = CancellationToken::new();
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
-        let (network, ambient, loops) = (self.network.clone(), self.ambient.clone(), self.loops.clone());
-        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, loops)
+        let (network, ambient, known) = (self.network.clone(), self.ambient.clone(), self.known.clone());
+        let mut session = Session::new(network, ambient, orders, outbox, fence, handover, known)
             .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());

@@ -17,6 +17,7 @@ mod session;
 mod speak;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod voice;
 
 pub use self::connector::run;
@@ -31,6 +32,7 @@ pub use self::reach::tls::{ClientCertificate, Tls};
 pub use self::reach::trust::{Certificate, Distrust, Trust};
 pub use self::register::login::{Login, Mechanism, Sasl};
 pub use self::speak::flood::Flood;
+pub use self::visit::{Door, Found, Holder, ProofMeans, Visit, visit};
 
 /// This network's protocol, in routing keys and names of queues.
 const PROTO: &str = "irc";

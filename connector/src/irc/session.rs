@@ -14,14 +14,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::heard::Heard;
 pub(crate) use crate::irc::ended::Ended;
 use crate::irc::handover::Handover;
+use crate::irc::hear::batches::{Batches, Labelled, Taken};
+use crate::irc::hear::bouncer::Bouncer;
 use crate::irc::hear::ctcp::Ctcp;
-use crate::irc::hear::events::{Events, View};
+use crate::irc::hear::events::{Events, View, each, each_kick};
 use crate::irc::hear::framing::{Framing, numbered};
-use crate::irc::hear::labels::{Labelled, Labels};
+use crate::irc::hear::history::History;
+use crate::irc::hear::inquiry::Inquiry;
 use crate::irc::hear::refusal::refusal;
-use crate::irc::hear::rejoin::Rejoin;
+use crate::irc::hear::rejoin::{AT_ONCE, Rejoin};
+use crate::irc::hear::standard_reply::StandardReply;
 use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
@@ -29,11 +34,11 @@ use crate::irc::register::capabilities::Capabilities;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
 use crate::irc::register::registration::{Registration, Todo, join_lines};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
 use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
-use crate::irc::{Answers, Channel, Invites, Network, Server};
+use crate::irc::{Answers, Channel, Flood, Invites, Network, Server};
 use crate::outbox::Outbox;
 
 /// A server that is silent for so long is asked whether it is there.
@@ -51,12 +56,21 @@ const REGAIN_EVERY: Duration = Duration::from_secs(2);
 const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
 /// From then on the nick is asked for less often.
 const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
+/// How long the channels wait for what the server says of itself behind its welcome, if nothing shows that this is over.
+const INTRODUCED_WITHIN: Duration = Duration::from_secs(1);
 /// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
 const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
 const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
+
+/// What was heard on other connections, as far as it matters on this one.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub loops: Loops,
+    pub heard: Heard,
+}
 
 /// One connection's state.
 pub(crate) struct Session<'a> {
@@ -71,15 +85,16 @@ pub(crate) struct Session<'a> {
     last_heard: Instant,
     /// When PING was sent into the present silence.
     pinged: Option<Instant>,
-    /// The length of our own address that the speaker was told.
-    told_identity: usize,
+    /// What the speaker was told that limits a line.
+    told_frame: Frame,
     /// What it was told that is agreed upon.
     told_agreed: Capabilities,
     /// What the server said before it closed the connection.
     last_words: Option<String>,
     /// What a number said that refused the registration.
     refusal: Option<Reason>,
-    labels: Labels,
+    batches: Batches,
+    history: History,
     fence: NickFence,
     handover: Handover,
     /// Whoever speaks now has told us to leave.
@@ -88,12 +103,16 @@ pub(crate) struct Session<'a> {
     regain: Option<Instant>,
     /// The server welcomed us.
     was_up: bool,
+    /// Until when the channels wait for what the server says of itself.
+    introduction: Option<Instant>,
     /// Until when the channels wait for NickServ's answer.
     identifying: Option<Instant>,
     /// Channels may be asked for.
     joined: bool,
     rejoin: Rejoin,
+    inquiry: Inquiry,
     ctcp: Ctcp,
+    bouncer: Bouncer,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
     ambient: Arc<dyn Ambient>,
@@ -130,7 +149,7 @@ impl<'a> Session<'a> {
         outbox: &'a mut Outbox,
         fence: NickFence,
         handover: Handover,
-        loops: Loops,
+        known: Known,
     ) -> Self {
         let now = Instant::now();
         Session {
@@ -139,24 +158,28 @@ impl<'a> Session<'a> {
             registration: Registration::new(network.clone(), ambient.clone()),
             modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
-            events: Events::new(&network.name, ambient.clone(), outbox, loops),
+            history: History::new(&network.name, known.heard.clone()),
+            events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
+            inquiry: Inquiry::new(network.flood != Flood::Off),
             ctcp: Ctcp::default(),
+            bouncer: Bouncer::default(),
             server: None,
             ambient,
             phase: Phase::Registering,
             last_heard: now,
             pinged: None,
-            told_identity: 0,
+            told_frame: Frame::default(),
             told_agreed: Capabilities::default(),
             last_words: None,
             refusal: None,
-            labels: Labels::default(),
+            batches: Batches::default(),
             fence,
             handover,
             called: false,
             regain: None,
             was_up: false,
+            introduction: None,
             identifying: None,
             joined: false,
             join_is_heard: false,
@@ -168,7 +191,10 @@ impl<'a> Session<'a> {
     }
 
     /// A session with this server, which may want TLS from now on.
-    pub fn with(self, server: Server, sts: Sts) -> Self {
+    pub fn with(mut self, server: Server, sts: Sts) -> Self {
+        if !server.tls {
+            self.registration.in_plain();
+        }
         Session { server: Some((server, sts)), ..self }
     }
 
@@ -276,15 +302,26 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        let Some(Taken { message, labelled, replayed, page }) = self.batches.take(message) else { return Ok(()) };
+        if replayed || self.events.is_older(&message) {
+            self.hear_again(message);
+            return Ok(());
+        }
+        if let Some(page) = page {
+            self.history.page(&page);
+            self.ask_for_history().await?;
+        }
         if self.handover.is_called(&message) {
             self.called = true;
             return Ok(());
         }
         self.hear_of_tls(&message.command)?;
+        if let Some(sign) = self.bouncer.hear(&message) {
+            tracing::warn!(network = self.network.name, sign, "a bouncer is in between: what it takes counts as said");
+        }
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
         }
-        let labelled = self.labels.see(&message);
         if self.join_refused(&message) {
             return Ok(());
         }
@@ -299,12 +336,25 @@ impl<'a> Session<'a> {
         if let Some(todo) = self.registration.hear(&message)? {
             return self.go_on(todo).await;
         }
+        if let Some((number, parameters)) = numbered(&message.command)
+            && let Some(channel) = self.inquiry.hear(number, parameters, &mut self.view)
+        {
+            self.events.names(&self.view, &channel);
+        }
+        if self.introduction.is_some() && matches!(numbered(&message.command), Some((200..=399 | 422, _))) {
+            // numbers of users, the message of the day: 005 stands before those
+            self.introduced().await?;
+        }
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
             Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
             Command::ERROR(why) => {
                 self.last_words = Some(why);
                 Ok(())
+            }
+            Command::Response(Response::RPL_WELCOME, ref parameters) => {
+                self.events.begin(&message);
+                self.answered(Response::RPL_WELCOME, parameters).await
             }
             Command::Response(numeric, parameters) => self.answered(numeric, &parameters).await,
             Command::PRIVMSG(ref target, ref text) | Command::NOTICE(ref target, ref text)
@@ -316,11 +366,40 @@ impl<'a> Session<'a> {
             _ => {
                 self.hear_ourselves(&message);
                 self.note_channels(&message);
+                self.note_standard_reply(&message);
+                self.ask_for_history().await?;
                 self.answer_ctcp(&message).await?;
                 self.events.hear(message, &mut self.view);
                 self.nick_may_have_changed().await?;
-                self.tell_identity().await
+                self.tell_frame().await
             }
+        }
+    }
+
+    /// Something that was said before this session began: nothing but an event, and nothing at all if we said it.
+    fn hear_again(&mut self, message: Message) {
+        self.history.hear(&message, &self.view.isupport, &*self.ambient);
+        // it may have been said under our own nick, when we have another one now
+        let by_own_nick = message.source_nickname().is_some_and(|nick| self.view.same(nick, &self.network.nick));
+        if !by_own_nick && !self.is_ours(&message) {
+            self.events.hear_again(message, &mut self.view);
+        }
+    }
+
+    /// Asks for the next part of what was said while we were away, if there is one.
+    async fn ask_for_history(&mut self) -> Result<(), Ended> {
+        match self.history.next(&self.view.isupport, &*self.ambient) {
+            Some(line) => self.order(Order::Ask(line)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What a server says of a command in words (IRCv3 `standard-replies`).
+    fn note_standard_reply(&mut self, message: &Message) {
+        let Some(reply) = StandardReply::read(&message.command) else { return };
+        reply.log(&self.network.name);
+        if reply.is_refusal() && reply.command.eq_ignore_ascii_case("CHATHISTORY") {
+            self.history.refused(&reply.why);
         }
     }
 
@@ -342,7 +421,7 @@ impl<'a> Session<'a> {
         if let Some(Prefix::Nickname(_, user, host)) = &message.prefix {
             self.view.me.seen(user, host);
         }
-        self.tell_identity().await
+        self.tell_frame().await
     }
 
     async fn ponged(&mut self, token: &str) -> Result<(), Ended> {
@@ -411,25 +490,14 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
-                self.rejoin.compare_by(self.view.isupport.casemapping);
+                self.learned().await?;
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
             }
-            Response::RPL_TRYAGAIN => self.order(Order::Halve).await,
+            Response::RPL_TRYAGAIN if parameter(1) != "WHO" => self.order(Order::Halve).await,
             Response::RPL_HOSTHIDDEN => {
                 self.view.me.hidden_as(parameter(1));
-                self.tell_identity().await
-            }
-            Response::RPL_NAMREPLY => {
-                // the mark of the channel's kind before its name is missing on some servers
-                self.list(parameter(parameters.len().saturating_sub(2)), last);
-                Ok(())
-            }
-            Response::RPL_ENDOFNAMES => {
-                if let Some(members) = self.view.channels.listed(parameter(1)) {
-                    self.events.names(&self.view, parameter(1), members);
-                }
-                Ok(())
+                self.tell_frame().await
             }
             Response::ERR_NICKNAMEINUSE | Response::ERR_ERRONEOUSNICKNAME | Response::ERR_UNAVAILRESOURCE
                 if self.is_registering() =>
@@ -444,6 +512,23 @@ impl<'a> Session<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The server has told more of itself.
+    async fn learned(&mut self) -> Result<(), Ended> {
+        let isupport = &self.view.isupport;
+        self.framing.expect_lines_of(isupport.line_bytes);
+        let left_out = self.rejoin.learn(isupport);
+        if !left_out.is_empty() {
+            let (network, channels) = (&self.network.name, left_out.join(" "));
+            tracing::error!(
+                network,
+                channels,
+                "the server lets us into fewer channels of a kind (CHANLIMIT): these are not asked for; \
+                 leave channels out of the configuration, or have another connector with another nick in them"
+            );
+        }
+        self.tell_frame().await
     }
 
     /// `001`: registered. The nick that the server gives us is ours, whatever we asked for.
@@ -462,9 +547,16 @@ impl<'a> Session<'a> {
         self.view.me.welcomed(welcome);
         tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
         self.events.connection(&self.view, "up", None::<&Ended>);
-        self.tell_identity().await?;
+        self.introduction = Some(Instant::now() + INTRODUCED_WITHIN);
+        self.tell_frame().await?;
         self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
         self.identify().await?;
+        self.nick_may_have_changed().await
+    }
+
+    /// The server has told what it is, or never will.
+    async fn introduced(&mut self) -> Result<(), Ended> {
+        self.introduction = None;
         self.nick_may_have_changed().await
     }
 
@@ -484,10 +576,11 @@ impl<'a> Session<'a> {
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
         let Phase::Registered { since } = self.phase else { return Ok(()) };
-        if self.identifying.is_some() {
+        if self.identifying.is_some() || self.introduction.is_some() {
             return Ok(());
         }
-        let own = self.view.is_me(&self.network.nick);
+        // a longer one the server cuts
+        let own = self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick));
         let says = match self.fence {
             _ if own => Nick::Allows,
             NickFence::Up => Nick::Forbids,
@@ -527,7 +620,8 @@ impl<'a> Session<'a> {
 
     /// Asks for the channels that are due.
     async fn join(&mut self) -> Result<(), Ended> {
-        for line in join_lines(&self.network.name, &self.rejoin.due()) {
+        let most = self.view.isupport.targets("JOIN", AT_ONCE);
+        for line in join_lines(&self.network.name, &self.rejoin.due(), most) {
             self.send(line).await?;
         }
         Ok(())
@@ -542,23 +636,36 @@ impl<'a> Session<'a> {
     fn note_channels(&mut self, message: &Message) {
         let network = &self.network.name;
         match &message.command {
-            Command::JOIN(channel, ..) if self.is_ours(message) => self.rejoin.entered(channel),
-            Command::PART(channel, _) if self.is_ours(message) => {
-                if let Some(pause) = self.rejoin.thrown_out(channel) {
-                    tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+            Command::JOIN(channels, ..) if self.is_ours(message) => {
+                for channel in each(channels) {
+                    self.rejoin.entered(channel);
+                    if self.registration.agreed().history {
+                        self.history.entered(channel, &self.view.isupport, &*self.ambient);
+                    }
                 }
             }
-            Command::KICK(channel, nick, why) if self.view.is_me(nick) => {
+            Command::PART(channels, _) if self.is_ours(message) => {
+                for channel in each(channels) {
+                    self.history.left(channel, &self.view.isupport);
+                    if let Some(pause) = self.rejoin.thrown_out(channel) {
+                        tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
+                    }
+                }
+            }
+            Command::KICK(channels, nicks, why) => {
                 let by = message.source_nickname().unwrap_or_default();
-                if let Some(pause) = self.rejoin.thrown_out(channel) {
-                    tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                for (channel, _) in each_kick(channels, nicks).filter(|(_, nick)| self.view.is_me(nick)) {
+                    self.history.left(channel, &self.view.isupport);
+                    if let Some(pause) = self.rejoin.thrown_out(channel) {
+                        tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
+                    }
                 }
             }
             Command::INVITE(nick, channel) if self.view.is_me(nick) => {
                 let anywhere = self.network.invites == Invites::Anywhere && self.view.isupport.is_channel(channel);
                 let by = message.source_nickname().unwrap_or_default();
                 let invited = Channel { name: channel.clone(), key: None, answers: Answers::All };
-                let goes = self.rejoin.invited(&invited, anywhere);
+                let goes = self.rejoin.invited(&invited, anywhere, &self.view.isupport);
                 tracing::info!(network, channel, by, goes, "invited");
             }
             _ => {}
@@ -607,11 +714,6 @@ impl<'a> Session<'a> {
         self.send(line).await
     }
 
-    fn list(&mut self, channel: &str, names: &str) {
-        let (isupport, channels) = (&self.view.isupport, &mut self.view.channels);
-        channels.list(channel, names.split_ascii_whitespace().map(|name| isupport.split_member(name)));
-    }
-
     /// Something that we asked for was refused: a password, a channel.
     fn refused(&mut self, refusal: Response, parameters: &[String]) {
         let why = parameters.get(1..).unwrap_or_default().join(" ");
@@ -626,13 +728,13 @@ impl<'a> Session<'a> {
         matches!(self.phase, Phase::Registering)
     }
 
-    /// Tells the speaker how long our own address is, if that has changed.
-    async fn tell_identity(&mut self) -> Result<(), Ended> {
-        let bytes = self.view.me.bytes();
-        if std::mem::replace(&mut self.told_identity, bytes) == bytes {
+    /// Tells the speaker how much can be said on a line, if that has changed.
+    async fn tell_frame(&mut self) -> Result<(), Ended> {
+        let frame = Frame { line: self.view.isupport.line_bytes, identity: self.view.me.bytes() };
+        if std::mem::replace(&mut self.told_frame, frame) == frame {
             return Ok(());
         }
-        self.order(Order::Identity { bytes }).await
+        self.order(Order::Frame(frame)).await
     }
 
     async fn send_all(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<(), Ended> {
@@ -666,8 +768,10 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
-        let [regain, join] = [self.regain, self.next_join()].map(|at| at.filter(|_| self.pinged.is_none()));
-        let moments = [steps, self.identifying, regain, join, of_phase];
+        let asking = [self.regain, self.next_join(), self.inquiry.next()];
+        let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
+        let moments =
+            [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
     }
 
@@ -684,11 +788,20 @@ impl<'a> Session<'a> {
                 let todo = self.registration.late()?;
                 self.go_on(todo).await
             }
+            _ if is_due(self.history.until()) => {
+                self.history.refused("there is no answer");
+                self.ask_for_history().await
+            }
+            _ if is_due(self.introduction) => self.introduced().await,
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
             (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
             (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
             (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
+            (Phase::Registered { .. }, None) if is_due(self.inquiry.next()) => {
+                let question = self.inquiry.ask(&self.view);
+                self.send_all(question).await
+            }
             (Phase::Registered { .. }, None) => {
                 self.pinged = Some(now);
                 self.send(Line::ping(PING_TOKEN)).await

@@ -32,7 +32,8 @@ impl CaseMapping {
         a.len() == b.len() && a.chars().map(|c| self.fold_char(c)).eq(b.chars().map(|c| self.fold_char(c)))
     }
 
-    fn fold_char(self, c: char) -> char {
+    /// A character as a small letter.
+    pub fn fold_char(self, c: char) -> char {
         match (c, self) {
             ('[', CaseMapping::Rfc1459 | CaseMapping::StrictRfc1459) => '{',
             (']', CaseMapping::Rfc1459 | CaseMapping::StrictRfc1459) => '}',

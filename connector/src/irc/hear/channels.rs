@@ -1,22 +1,33 @@
-//! Who is in the channels that the bot is in: needed since a QUIT or a NICK does not say which channels it is about.
+//! The channels that the bot is in: who is there, with which ranks and accounts, the topic and the modes. Kept right by
+//! what the server tells; a QUIT or a NICK does not say which channels it is about, so this knows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use protocol::{ChatKind, Member, RoutingKey, check_destination};
+use protocol::{ChatKind, Member, ModeChange, RoutingKey, Timestamp, check_destination};
 
 use crate::irc::PROTO;
 use crate::irc::hear::casemap::CaseMapping;
+use crate::irc::hear::people::{Id, People};
+use crate::irc::hear::ranks::{Rank, Ranks};
 
 /// The most channels to keep track of; a server could force the bot into any number.
 const MAX_CHANNELS: usize = 1_000;
 /// The most members to keep track of in one channel.
 const MAX_MEMBERS: usize = 50_000;
+/// The most members of all channels together, 8 bytes each.
+const MAX_MEMBERSHIPS: usize = 500_000;
+/// The most modes of one channel.
+const MAX_MODES: usize = 64;
+/// The longest parameter of a mode that is kept, in bytes.
+const MAX_PARAMETER_BYTES: usize = 256;
 
-/// The channels that the bot is in.
+/// The channels that the bot is in, and the people there.
 #[derive(Default)]
 pub(crate) struct Channels {
     casemapping: CaseMapping,
     by_name: BTreeMap<String, Channel>,
+    people: People,
+    memberships: usize,
 }
 
 struct Channel {
@@ -24,25 +35,63 @@ struct Channel {
     name: String,
     /// The routing key of what is said here, made once.
     chat_key: RoutingKey,
-    /// Nicks, by their folded form.
-    members: HashMap<String, String>,
-    /// The names told so far, after a join of the bot.
-    listing: Option<Vec<Member>>,
+    /// By their ids.
+    members: Vec<(Id, Rank)>,
+    topic: Option<Topic>,
+    /// Those that are set; `None` until the server has told all of them.
+    modes: Option<Vec<ModeChange>>,
+    /// The bot came in, and the list of names is not complete.
+    listing: bool,
+}
+
+/// What a channel is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Topic {
+    /// Empty if there is none.
+    pub text: String,
+    /// Who has set it, if that was told.
+    pub by: Option<String>,
+    /// When, if that was told.
+    pub at: Option<Timestamp>,
+}
+
+/// What is known of a channel at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Everybody there, in no particular order.
+    pub members: Vec<Member>,
+    pub topic: Option<Topic>,
+    pub modes: Option<Vec<ModeChange>>,
 }
 
 impl Channels {
-    /// Compares names by another rule from now on.
+    /// Compares names by another rule from now on. Names that are one by the new rule become one.
     pub fn compare_by(&mut self, casemapping: CaseMapping) {
         if self.casemapping == casemapping {
             return;
         }
-        self.casemapping = casemapping;
-        for (_, mut channel) in std::mem::take(&mut self.by_name) {
-            channel.members = channel.members.into_values().map(|nick| (casemapping.fold(&nick), nick)).collect();
-            let folded = casemapping.fold(&channel.name);
-            channel.chat_key = RoutingKey::chat(PROTO, &folded, ChatKind::Chat);
-            self.by_name.insert(folded, channel);
+        let new = Channels { casemapping, people: People::new(casemapping), ..Channels::default() };
+        let old = std::mem::replace(self, new);
+        for channel in old.by_name.into_values() {
+            let name = channel.name.clone();
+            let members = channel.members.clone();
+            let folded = casemapping.fold(&name);
+            let chat_key = RoutingKey::chat(PROTO, &folded, ChatKind::Chat);
+            self.by_name.entry(folded).or_insert(Channel { chat_key, members: Vec::new(), ..channel });
+            for (id, rank) in members {
+                let Some(nick) = old.people.nick(id) else { continue };
+                self.add(&name, nick, rank);
+                if let Some(account) = old.people.account(id) {
+                    self.log_in(nick, Some(account));
+                }
+            }
         }
+    }
+
+    /// The ranks of the network are others from now on: who has which is known by their marks.
+    pub fn rank_by(&mut self, old: &Ranks, new: &Ranks) {
+        let members = self.by_name.values_mut().flat_map(|channel| &mut channel.members);
+        members.for_each(|(_, rank)| *rank = new.of_marks(&old.marks(*rank)));
     }
 
     /// The routing key of something in a channel; `None` for a name that is no sound channel or nick.
@@ -57,85 +106,173 @@ impl Channels {
 
     /// The bot came into a channel, and will be told who is there.
     pub fn enter(&mut self, channel: &str) {
+        self.leave(channel);
         if self.by_name.len() >= MAX_CHANNELS || check_destination(channel).is_err() {
             tracing::warn!(channel, "in a channel too many, or one with an unsound name: not keeping track of it");
             return;
         }
         let folded = self.casemapping.fold(channel);
         let chat_key = RoutingKey::chat(PROTO, &folded, ChatKind::Chat);
-        let entered =
-            Channel { name: channel.to_owned(), chat_key, members: HashMap::new(), listing: Some(Vec::new()) };
-        self.by_name.insert(folded, entered);
+        let (name, members) = (channel.to_owned(), Vec::new());
+        self.by_name.insert(folded, Channel { name, chat_key, members, topic: None, modes: None, listing: true });
     }
 
     /// The bot left a channel.
     pub fn leave(&mut self, channel: &str) {
-        self.by_name.remove(&self.casemapping.fold(channel));
+        let Some(left) = self.by_name.remove(&self.casemapping.fold(channel)) else { return };
+        self.memberships -= left.members.len();
+        left.members.iter().rev().for_each(|(id, _)| self.people.leave(*id));
+        self.pack();
     }
 
     /// Somebody came into a channel.
     pub fn join(&mut self, channel: &str, nick: &str) {
-        let folded = self.casemapping.fold(nick);
-        if let Some(channel) = self.get_mut(channel) {
-            channel.add(folded, nick);
-        }
+        self.add(channel, nick, Rank::default());
     }
 
     /// Somebody left a channel.
     pub fn part(&mut self, channel: &str, nick: &str) {
-        let folded = self.casemapping.fold(nick);
-        if let Some(channel) = self.get_mut(channel) {
-            channel.members.remove(&folded);
-        }
+        let Some(id) = self.people.find(nick) else { return };
+        let removed = self.get_mut(channel).is_some_and(|channel| channel.remove(id));
+        self.removed(id, usize::from(removed));
     }
 
     /// Somebody left the network: from these channels.
     pub fn quit(&mut self, nick: &str) -> Vec<String> {
-        let folded = self.casemapping.fold(nick);
+        let Some(id) = self.people.find(nick) else { return Vec::new() };
         let mut left = Vec::new();
         for channel in self.by_name.values_mut() {
-            if channel.members.remove(&folded).is_some() {
+            if channel.remove(id) {
                 left.push(channel.name.clone());
             }
         }
+        self.removed(id, left.len());
         left
     }
 
     /// The channels that somebody is in with us.
     pub fn of(&self, nick: &str) -> Vec<String> {
-        let folded = self.casemapping.fold(nick);
-        let shared = self.by_name.values().filter(|channel| channel.members.contains_key(&folded));
+        let Some(id) = self.people.find(nick) else { return Vec::new() };
+        let shared = self.by_name.values().filter(|channel| channel.place(id).is_ok());
         shared.map(|channel| channel.name.clone()).collect()
     }
 
-    /// Somebody has another nick: in these channels.
+    /// Somebody has another nick: in these channels. Whoever had it before, as far as we knew, has left.
     pub fn rename(&mut self, from: &str, to: &str) -> Vec<String> {
-        let (folded_from, folded_to) = (self.casemapping.fold(from), self.casemapping.fold(to));
-        let mut seen = Vec::new();
-        for channel in self.by_name.values_mut() {
-            if channel.members.remove(&folded_from).is_some() {
-                channel.members.insert(folded_to.clone(), to.to_owned());
-                seen.push(channel.name.clone());
-            }
+        let Some(id) = self.people.find(from) else { return Vec::new() };
+        if self.people.find(to).is_some_and(|other| other != id) {
+            self.quit(to);
         }
-        seen
+        // their ids may be others now
+        if let Some(id) = self.people.find(from) {
+            self.people.rename(id, to);
+        }
+        self.of(to)
     }
 
-    /// `353`: some of those who are in a channel, with their marks.
-    pub fn list<'a>(&mut self, channel: &str, names: impl Iterator<Item = (&'a str, &'a str)>) {
-        let casemapping = self.casemapping;
-        let Some(channel) = self.get_mut(channel) else { return };
-        for (prefix, nick) in names {
-            let new = channel.add(casemapping.fold(nick), nick);
-            if let Some(listing) = channel.listing.as_mut().filter(|_| new) {
-                listing.push(Member { nick: nick.to_owned(), prefix: prefix.to_owned() });
-            }
+    /// Somebody is logged in to this account, or to none.
+    pub fn log_in(&mut self, nick: &str, account: Option<&str>) {
+        if let Some(id) = self.people.find(nick) {
+            self.people.log_in(id, account);
         }
     }
 
-    /// `366`: the names are complete. Who is here, if the bot just came in.
-    pub fn listed(&mut self, channel: &str) -> Option<Vec<Member>> {
-        self.get_mut(channel)?.listing.take()
+    /// `353`: some of those who are in a channel, with their ranks.
+    pub fn list<'a>(&mut self, channel: &str, names: impl Iterator<Item = (Rank, &'a str)>) {
+        names.for_each(|(rank, nick)| self.add(channel, nick, rank));
+    }
+
+    /// `366`: the names are complete. Whether that is news, since the bot has just come in.
+    pub fn listed(&mut self, channel: &str) -> bool {
+        self.get_mut(channel).is_some_and(|channel| std::mem::take(&mut channel.listing))
+    }
+
+    /// Somebody was given a rank, or it was taken from them.
+    pub fn set_rank(&mut self, channel: &str, nick: &str, rank: Rank, set: bool) {
+        let Some(id) = self.people.find(nick) else { return };
+        if let Some(member) = self.get_mut(channel).and_then(|channel| channel.member_mut(id)) {
+            *member = member.with(rank, set);
+        }
+    }
+
+    /// A mode of the channel itself was set or removed.
+    pub fn change_mode(&mut self, channel: &str, change: &ModeChange) {
+        if let Some(modes) = self.get_mut(channel).and_then(|channel| channel.modes.as_mut()) {
+            apply(modes, change);
+        }
+    }
+
+    /// `324`: all modes of the channel that are set.
+    pub fn set_modes<'a>(&mut self, channel: &str, changes: impl Iterator<Item = &'a ModeChange>) {
+        if let Some(channel) = self.get_mut(channel) {
+            let mut modes = Vec::new();
+            changes.for_each(|change| apply(&mut modes, change));
+            channel.modes = Some(modes);
+        }
+    }
+
+    /// The topic is this one.
+    pub fn set_topic(&mut self, channel: &str, topic: Topic) {
+        if let Some(channel) = self.get_mut(channel) {
+            channel.topic = Some(topic);
+        }
+    }
+
+    /// `333`: who has set the topic, and when.
+    pub fn topic_was_set(&mut self, channel: &str, by: &str, at: Option<Timestamp>) {
+        if let Some(topic) = self.get_mut(channel).and_then(|channel| channel.topic.as_mut()) {
+            (topic.by, topic.at) = (Some(by.to_owned()), at);
+        }
+    }
+
+    /// How many are in a channel.
+    pub fn members(&self, channel: &str) -> usize {
+        self.by_name.get(&self.casemapping.fold(channel)).map_or(0, |channel| channel.members.len())
+    }
+
+    /// What is known of a channel now.
+    pub fn snapshot(&self, channel: &str, ranks: &Ranks) -> Option<Snapshot> {
+        let channel = self.by_name.get(&self.casemapping.fold(channel))?;
+        let member = |(id, rank): &(Id, Rank)| {
+            let (nick, account) = (self.people.nick(*id)?.to_owned(), self.people.account(*id).map(str::to_owned));
+            Some(Member { nick, prefix: ranks.marks(*rank), account })
+        };
+        let members = channel.members.iter().filter_map(member).collect();
+        Some(Snapshot { members, topic: channel.topic.clone(), modes: channel.modes.clone() })
+    }
+
+    /// Somebody is in a channel, with these ranks and no others.
+    fn add(&mut self, channel: &str, nick: &str, rank: Rank) {
+        let room = self.memberships < MAX_MEMBERSHIPS;
+        let Some(channel) = self.by_name.get_mut(&self.casemapping.fold(channel)) else { return };
+        if let Some(known) = self.people.find(nick).and_then(|id| channel.member_mut(id)) {
+            *known = rank;
+        } else if room
+            && channel.members.len() < MAX_MEMBERS
+            && let Some(id) = self.people.enter(nick)
+            && let Err(place) = channel.place(id)
+        {
+            channel.members.insert(place, (id, rank));
+            self.memberships += 1;
+        }
+    }
+
+    /// Somebody is no longer in so many channels.
+    fn removed(&mut self, id: Id, channels: usize) {
+        self.memberships -= channels;
+        (0..channels).for_each(|_| self.people.leave(id));
+        self.pack();
+    }
+
+    /// Gives memory back when most people have left.
+    fn pack(&mut self) {
+        let channels = &mut self.by_name;
+        self.people.pack(|ids| {
+            for channel in channels.values_mut() {
+                let new = |(id, rank): &(Id, Rank)| ids.get(*id as usize).copied().flatten().map(|id| (id, *rank));
+                channel.members = channel.members.iter().filter_map(new).collect();
+            }
+        });
     }
 
     fn get_mut(&mut self, channel: &str) -> Option<&mut Channel> {
@@ -144,13 +281,27 @@ impl Channels {
 }
 
 impl Channel {
-    /// Adds a member; false if there are too many.
-    fn add(&mut self, folded: String, nick: &str) -> bool {
-        let room = self.members.len() < MAX_MEMBERS;
-        if room {
-            self.members.insert(folded, nick.to_owned());
-        }
-        room
+    fn place(&self, id: Id) -> Result<usize, usize> {
+        self.members.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
+    fn member_mut(&mut self, id: Id) -> Option<&mut Rank> {
+        let place = self.place(id).ok()?;
+        self.members.get_mut(place).map(|(_, rank)| rank)
+    }
+
+    fn remove(&mut self, id: Id) -> bool {
+        self.place(id).map(|place| self.members.remove(place)).is_ok()
+    }
+}
+
+/// Notes what is set. A parameter that is too long, as that of `k`, which is a secret, is left out.
+fn apply(modes: &mut Vec<ModeChange>, change: &ModeChange) {
+    modes.retain(|known| known.mode != change.mode);
+    if change.set && modes.len() < MAX_MODES {
+        let told = |parameter: &&String| change.mode != 'k' && parameter.len() <= MAX_PARAMETER_BYTES;
+        let parameter = change.parameter.as_ref().filter(told).cloned();
+        modes.push(ModeChange { parameter, ..*change });
     }
 }
 
@@ -158,13 +309,34 @@ impl Channel {
 mod tests {
     use super::*;
 
+    fn ranks() -> Ranks {
+        Ranks::parse("(ov)@+").unwrap()
+    }
+
     fn channels() -> Channels {
         let mut channels = Channels::default();
         for channel in ["#a", "#B"] {
             channels.enter(channel);
-            channels.list(channel, [("", "pubbot"), ("@", "Alice")].into_iter());
+            let names = [("", "pubbot"), ("@", "Alice")];
+            channels.list(channel, names.into_iter().map(|(marks, nick)| (ranks().of_marks(marks), nick)));
         }
         channels
+    }
+
+    fn members(channels: &Channels, channel: &str) -> String {
+        let mut words: Vec<String> = channels
+            .snapshot(channel, &ranks())
+            .unwrap()
+            .members
+            .into_iter()
+            .map(|it| format!("{}{}{}", it.prefix, it.nick, it.account.map_or(String::new(), |it| format!("={it}"))))
+            .collect();
+        words.sort();
+        words.join(" ")
+    }
+
+    fn change(set: bool, mode: char, parameter: Option<&str>) -> ModeChange {
+        ModeChange { set, mode, parameter: parameter.map(str::to_owned) }
     }
 
     #[test]
@@ -178,10 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn who_has_another_nick_is_known_by_that() {
+    fn who_has_another_nick_is_known_by_that_with_rank_and_account() {
         let mut channels = channels();
+        channels.log_in("alice", Some("wonderland"));
         assert_eq!(channels.rename("alice", "Bob"), ["#a", "#B"]);
         assert_eq!(channels.quit("Alice"), Vec::<String>::new());
+        assert_eq!(members(&channels, "#a"), "@Bob=wonderland pubbot");
         assert_eq!(channels.quit("bob"), ["#a", "#B"]);
     }
 
@@ -189,17 +363,66 @@ mod tests {
     fn a_nick_that_only_changes_its_letters_case_stays_a_member() {
         let mut channels = channels();
         assert_eq!(channels.rename("alice", "ALICE").len(), 2);
+        assert_eq!(members(&channels, "#a"), "@ALICE pubbot");
         assert_eq!(channels.quit("alice").len(), 2);
     }
 
     #[test]
-    fn the_names_are_a_snapshot_once_after_the_bot_came_in() {
+    fn who_takes_a_nick_that_was_somebody_elses_replaces_them() {
         let mut channels = channels();
-        let names = channels.listed("#b").unwrap();
-        assert_eq!(names.len(), 2);
-        assert_eq!(names[1], Member { nick: "Alice".into(), prefix: "@".into() });
-        assert_eq!(channels.listed("#b"), None);
-        assert_eq!(channels.listed("#nowhere"), None);
+        channels.join("#a", "ghost");
+        channels.join("#b", "ghost");
+        channels.part("#b", "alice");
+        assert_eq!(channels.rename("alice", "Ghost"), ["#a"]);
+        assert_eq!((members(&channels, "#a"), members(&channels, "#b")), ("@Ghost pubbot".into(), "pubbot".into()));
+    }
+
+    #[test]
+    fn the_names_are_complete_once_after_the_bot_came_in() {
+        let mut channels = channels();
+        assert_eq!(["#b", "#b", "#nowhere"].map(|channel| channels.listed(channel)), [true, false, false]);
+    }
+
+    #[test]
+    fn who_shares_no_channel_any_more_is_forgotten() {
+        let mut channels = channels();
+        channels.log_in("alice", Some("wonderland"));
+        channels.leave("#a");
+        assert_eq!(members(&channels, "#b"), "@Alice=wonderland pubbot");
+        channels.part("#b", "alice");
+        channels.join("#b", "alice");
+        assert_eq!(members(&channels, "#b"), "alice pubbot");
+        channels.leave("#b");
+        assert_eq!((channels.people.len(), channels.memberships), (0, 0));
+    }
+
+    #[test]
+    fn the_modes_are_known_once_the_server_has_told_them_and_the_key_is_not_kept() {
+        let mut channels = channels();
+        let modes = |channels: &Channels| channels.snapshot("#a", &ranks()).unwrap().modes;
+        channels.change_mode("#a", &change(true, 'm', None));
+        assert_eq!(modes(&channels), None);
+        channels.set_modes("#a", [change(true, 'n', None), change(true, 'k', Some("sesame"))].iter());
+        channels.change_mode("#a", &change(true, 'l', Some("50")));
+        channels.change_mode("#a", &change(true, 'l', Some("60")));
+        channels.change_mode("#a", &change(false, 'n', None));
+        assert_eq!(modes(&channels), Some(vec![change(true, 'k', None), change(true, 'l', Some("60"))]));
+        for mode in ('a'..='z').chain('A'..='Z').chain('à'..='ÿ') {
+            channels.change_mode("#a", &change(true, mode, Some(&"x".repeat(300))));
+        }
+        let modes = modes(&channels).unwrap();
+        assert!(modes.len() == MAX_MODES && modes.iter().all(|mode| mode.parameter.is_none()));
+    }
+
+    #[test]
+    fn the_topic_is_known_with_who_has_set_it_and_when() {
+        let mut channels = channels();
+        channels.topic_was_set("#a", "nobody", None);
+        channels.set_topic("#A", Topic { text: "tea".into(), ..Topic::default() });
+        channels.topic_was_set("#a", "alice!a@h", Some(Timestamp::from_millis(1_000)));
+        let topic = channels.snapshot("#a", &ranks()).unwrap().topic.unwrap();
+        assert_eq!((&*topic.text, topic.by.as_deref()), ("tea", Some("alice!a@h")));
+        assert_eq!(topic.at, Some(Timestamp::from_millis(1_000)));
     }
 
     #[test]
@@ -212,6 +435,47 @@ mod tests {
         channels.join("#[x]", "^a");
         assert_eq!(channels.quit("~a"), Vec::<String>::new());
         assert_eq!(channels.quit("^A"), ["#[x]"]);
+    }
+
+    #[test]
+    fn case_twins_become_one_when_the_casemapping_is_learned_late() {
+        let mut channels = Channels::default();
+        channels.compare_by(CaseMapping::Ascii);
+        channels.enter("#a");
+        channels.join("#a", "[x]");
+        channels.join("#a", "{x}");
+        channels.log_in("{x}", Some("twin"));
+        assert_eq!(members(&channels, "#a"), "[x] {x}=twin");
+        channels.compare_by(CaseMapping::Rfc1459);
+        assert_eq!(members(&channels, "#a"), "[x]=twin");
+        assert_eq!(channels.quit("{X}"), ["#a"]);
+        assert_eq!((channels.people.len(), channels.memberships), (0, 0));
+    }
+
+    #[test]
+    fn other_ranks_are_known_by_their_marks() {
+        let mut channels = channels();
+        channels.set_rank("#a", "alice", ranks().of_marks("+"), true);
+        let more = Ranks::parse("(qaohv)~&@%+").unwrap();
+        channels.rank_by(&ranks(), &more);
+        let alice = channels.snapshot("#a", &more).unwrap().members.pop().unwrap();
+        assert_eq!((&*alice.nick, &*alice.prefix), ("Alice", "@+"));
+    }
+
+    #[test]
+    fn there_is_a_maximum_of_everything() {
+        let mut channels = Channels::default();
+        for n in 0..=MAX_CHANNELS {
+            channels.enter(&format!("#{n}"));
+        }
+        assert_eq!(channels.by_name.len(), MAX_CHANNELS);
+        let nicks: Vec<String> = (0..=MAX_MEMBERS).map(|n| format!("n{n}")).collect();
+        for n in 0..=MAX_MEMBERSHIPS / MAX_MEMBERS {
+            nicks.iter().for_each(|nick| channels.join(&format!("#{n}"), nick));
+        }
+        assert_eq!((channels.members("#0"), channels.memberships), (MAX_MEMBERS, MAX_MEMBERSHIPS));
+        (0..=MAX_CHANNELS).for_each(|n| channels.leave(&format!("#{n}")));
+        assert_eq!((channels.people.len(), channels.memberships), (0, 0));
     }
 
     #[test]

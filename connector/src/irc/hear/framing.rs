@@ -9,13 +9,17 @@ use crate::line_buffer::LineBuffer;
 
 /// The longest part with tags, in bytes, `@` and the space behind it included (IRCv3 message tags, "Size limit").
 const MAX_TAG_BYTES: usize = 8191;
-/// The longest line without its tags, in bytes, CR LF included (RFC 2812, section 2.3).
+/// The longest line without its tags, in bytes, CR LF included (RFC 2812, section 2.3), unless the server says otherwise.
 pub(crate) const MAX_LINE_BYTES: usize = 512;
+/// The longest line that a server is believed to have (005 ISUPPORT, LINELEN): each connection may have to hold one.
+pub(crate) const MAX_LINELEN: usize = 16 * 1024;
 
 /// Finds messages in what a server sends.
 pub(crate) struct Framing {
     network: String,
     lines: LineBuffer,
+    /// The longest line without its tags, CR LF included.
+    line_bytes: usize,
     overlong: u64,
     unparsable: u64,
 }
@@ -23,7 +27,13 @@ pub(crate) struct Framing {
 impl Framing {
     pub fn new(network: &str) -> Self {
         let lines = LineBuffer::new(MAX_TAG_BYTES + MAX_LINE_BYTES - 2);
-        Framing { network: network.to_owned(), lines, overlong: 0, unparsable: 0 }
+        Framing { network: network.to_owned(), lines, line_bytes: MAX_LINE_BYTES, overlong: 0, unparsable: 0 }
+    }
+
+    /// The server says that its lines have so many bytes at most, CR LF included and tags not.
+    pub fn expect_lines_of(&mut self, bytes: usize) {
+        self.line_bytes = bytes.clamp(MAX_LINE_BYTES, MAX_LINELEN);
+        self.lines.allow(MAX_TAG_BYTES + self.line_bytes - 2);
     }
 
     /// Takes what was read. Call [`Framing::next_message`] until it has no more, before more is fed.
@@ -35,7 +45,7 @@ impl Framing {
     pub fn next_message(&mut self) -> Option<Message> {
         loop {
             let before = self.lines.discarded();
-            let read = self.lines.next_line().map(read);
+            let read = self.lines.next_line().map(|line| read(line, self.line_bytes));
             let discarded = self.lines.discarded() - before;
             self.note_overlong(discarded);
             match read? {
@@ -76,8 +86,8 @@ enum Fault {
     Unparsable(String),
 }
 
-fn read(line: &[u8]) -> Result<Message, Fault> {
-    if !fits(line) {
+fn read(line: &[u8], line_bytes: usize) -> Result<Message, Fault> {
+    if !fits(line, line_bytes) {
         return Err(Fault::TooLong);
     }
     let text = decode(line);
@@ -85,12 +95,12 @@ fn read(line: &[u8]) -> Result<Message, Fault> {
 }
 
 /// Whether both the tags and the rest keep to their limits.
-fn fits(line: &[u8]) -> bool {
+fn fits(line: &[u8], line_bytes: usize) -> bool {
     let tags = match line.first() {
         Some(b'@') => line.iter().position(|&byte| byte == b' ').map_or(line.len(), |space| space + 1),
         _ => 0,
     };
-    tags <= MAX_TAG_BYTES && line.len() - tags <= MAX_LINE_BYTES - 2
+    tags <= MAX_TAG_BYTES && line.len() - tags <= line_bytes - 2
 }
 
 /// The number of an answer and its parameters, of which the first is our own nick. The parser knows some numbers by
@@ -180,6 +190,20 @@ mod tests {
         assert_eq!(said((tags(8191) + &line(512)).as_bytes()).len(), 1);
         assert_eq!(said((tags(8192) + &line(100)).as_bytes()).len(), 0);
         assert_eq!(said((tags(100) + &line(513)).as_bytes()).len(), 0);
+    }
+
+    #[test]
+    fn lines_are_as_long_as_the_server_says_within_reason() {
+        let line = |length: usize| {
+            let head = ":a!b@c PRIVMSG #c :";
+            format!("{head}{}\r\n", "x".repeat(length - head.len() - 2))
+        };
+        for (says, longest) in [(2_048, 2_048), (100, 512), (1_000_000, MAX_LINELEN)] {
+            let mut framing = Framing::new("test");
+            framing.expect_lines_of(says);
+            framing.feed((line(longest) + &line(longest + 1)).as_bytes());
+            assert_eq!(std::iter::from_fn(|| framing.next_message()).count(), 1, "{says}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::irc::Channel;
 use crate::irc::hear::casemap::CaseMapping;
+use crate::irc::hear::isupport::Isupport;
 
 /// An answer to a JOIN that takes longer than this is not coming.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -78,6 +79,8 @@ struct Wanted {
     state: State,
     /// How often it was refused, or we were kicked, in a row.
     setbacks: u32,
+    /// It is not among the first ones, as many as the server allows.
+    one_too_many: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,13 +96,31 @@ impl Rejoin {
     pub fn new(channels: &[Channel]) -> Self {
         let now = Instant::now();
         let out = State::Out { again: now, needs_account: false };
-        let channels = channels.iter().map(|channel| Wanted { channel: channel.clone(), state: out, setbacks: 0 });
+        let channels = channels.iter().map(|channel| Wanted::new(channel.clone(), out));
         Rejoin { channels: channels.collect(), casemapping: CaseMapping::default(), invited: 0, not_before: None }
     }
 
-    /// Compares names by another rule from now on.
-    pub fn compare_by(&mut self, casemapping: CaseMapping) {
-        self.casemapping = casemapping;
+    /// Compares names, and counts channels, as the server has told from now on. The channels that are not asked for any
+    /// more, since there are too many of their kind (CHANLIMIT): the last ones.
+    pub fn learn(&mut self, isupport: &Isupport) -> Vec<String> {
+        self.casemapping = isupport.casemapping;
+        let mut left_out = Vec::new();
+        for index in 0..self.channels.len() {
+            let has_place = self.has_place(index, isupport);
+            let Wanted { channel, one_too_many, .. } = &mut self.channels[index];
+            if !std::mem::replace(one_too_many, !has_place) && !has_place {
+                left_out.push(channel.name.clone());
+            }
+        }
+        left_out
+    }
+
+    /// Whether so few channels of its kind stand before this one that the server allows it.
+    fn has_place(&self, index: usize, isupport: &Isupport) -> bool {
+        let Some((types, limit)) = isupport.channel_limit(&self.channels[index].channel.name) else { return true };
+        let same_kind =
+            |it: &&Wanted| it.channel.name.starts_with(|c| types.contains(c)) && it.state != State::Hopeless;
+        self.channels[..index].iter().filter(same_kind).count() < limit
     }
 
     /// The channels to ask for now, a few at a time; call again at [`Rejoin::next`].
@@ -109,7 +130,7 @@ impl Rejoin {
         if self.not_before.is_some_and(|not_before| not_before > now) {
             return Vec::new();
         }
-        let due = |wanted: &&mut Wanted| matches!(wanted.state, State::Out { again, .. } if again <= now);
+        let due = |wanted: &&mut Wanted| wanted.again().is_some_and(|again| again <= now);
         let mut channels = Vec::new();
         for wanted in self.channels.iter_mut().filter(due).take(AT_ONCE) {
             wanted.state = State::Asked { at: now };
@@ -122,9 +143,8 @@ impl Rejoin {
     /// When there may be something to ask for.
     pub fn next(&self) -> Option<Instant> {
         let next = self.channels.iter().filter_map(|wanted| match wanted.state {
-            State::Out { again, .. } => Some(self.not_before.map_or(again, |not_before| again.max(not_before))),
             State::Asked { at } => Some(at + ANSWER_WITHIN),
-            State::In { .. } | State::Hopeless => None,
+            _ => wanted.again().map(|again| self.not_before.map_or(again, |not_before| again.max(not_before))),
         });
         next.min()
     }
@@ -160,22 +180,26 @@ impl Rejoin {
         })
     }
 
-    /// We were invited: whether we go. To a channel that is not configured only where that is allowed.
-    pub fn invited(&mut self, channel: &Channel, anywhere: bool) -> bool {
+    /// We were invited: whether we go. To a channel that is not configured only where that is allowed, also by the server.
+    pub fn invited(&mut self, channel: &Channel, anywhere: bool, isupport: &Isupport) -> bool {
         let now = Instant::now();
         if let Some(wanted) = self.find(&channel.name) {
             if matches!(wanted.state, State::Out { .. } | State::Asked { .. }) {
                 wanted.state = State::Out { again: now, needs_account: false };
             }
-            return true;
+            return !wanted.one_too_many;
         }
-        let room = anywhere && self.invited < MAX_INVITED;
-        if room {
+        if !anywhere || self.invited >= MAX_INVITED {
+            return false;
+        }
+        self.channels.push(Wanted::new(channel.clone(), State::Out { again: now, needs_account: false }));
+        let has_place = self.has_place(self.channels.len() - 1, isupport);
+        if has_place {
             self.invited += 1;
-            let state = State::Out { again: now, needs_account: false };
-            self.channels.push(Wanted { channel: channel.clone(), state, setbacks: 0 });
+        } else {
+            self.channels.pop();
         }
-        room
+        has_place
     }
 
     /// We are logged in: what waited for that is asked for.
@@ -203,6 +227,18 @@ impl Rejoin {
 }
 
 impl Wanted {
+    fn new(channel: Channel, state: State) -> Self {
+        Wanted { channel, state, setbacks: 0, one_too_many: false }
+    }
+
+    /// When it may be asked for again, if it may.
+    fn again(&self) -> Option<Instant> {
+        match self.state {
+            State::Out { again, .. } if !self.one_too_many => Some(again),
+            _ => None,
+        }
+    }
+
     fn wait(&mut self, Pauses { first, most }: Pauses, needs_account: bool) -> Duration {
         let pause = first.saturating_mul(1 << self.setbacks.min(16)).min(most);
         self.setbacks = self.setbacks.saturating_add(1);
@@ -295,11 +331,12 @@ mod tests {
         assert_eq!(due(&mut rejoin), Vec::<String>::new());
         rejoin.logged_in();
         assert_eq!(due(&mut rejoin), ["#a"]);
-        assert!(rejoin.invited(&channel("#B"), false));
+        let isupport = Isupport::default();
+        assert!(rejoin.invited(&channel("#B"), false, &isupport));
         advance(NEXT_AFTER).await;
         assert_eq!(due(&mut rejoin), ["#b"]);
-        assert!(!rejoin.invited(&channel("#new"), false));
-        assert!(rejoin.invited(&channel("#new"), true));
+        assert!(!rejoin.invited(&channel("#new"), false, &isupport));
+        assert!(rejoin.invited(&channel("#new"), true, &isupport));
         advance(NEXT_AFTER).await;
         assert_eq!(due(&mut rejoin), ["#new"]);
     }
@@ -320,7 +357,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn invitations_add_a_bounded_number_of_channels() {
         let mut rejoin = rejoin(&[]);
-        let added = (0..100).filter(|n| rejoin.invited(&channel(&format!("#{n}")), true)).count();
+        let isupport = Isupport::default();
+        let added = (0..100).filter(|n| rejoin.invited(&channel(&format!("#{n}")), true, &isupport)).count();
         assert_eq!(added, MAX_INVITED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_channels_of_a_kind_are_asked_for_than_the_server_allows() {
+        let mut rejoin = rejoin(&["#a", "&b", "#c", "#d", "&e"]);
+        let mut isupport = Isupport::default();
+        isupport.take("CHANLIMIT=#:2,&:");
+        assert_eq!(rejoin.learn(&isupport), ["#d"]);
+        assert_eq!(rejoin.learn(&isupport), Vec::<String>::new(), "that is said once");
+        assert_eq!(due(&mut rejoin), ["#a", "&b", "#c", "&e"]);
+        ["#a", "&b", "#c", "&e"].iter().for_each(|name| rejoin.entered(name));
+        assert_eq!(rejoin.next(), None);
+        assert!(
+            !rejoin.invited(&channel("#d"), false, &isupport) && !rejoin.invited(&channel("#new"), true, &isupport)
+        );
+        assert!(rejoin.invited(&channel("&new"), true, &isupport));
+        // one that there can't be leaves its place to another
+        advance(NEXT_AFTER).await;
+        rejoin.thrown_out("#a");
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(due(&mut rejoin), ["#a", "&new"]);
+        rejoin.refused(403, "#a");
+        rejoin.learn(&isupport);
+        advance(NEXT_AFTER).await;
+        assert_eq!(due(&mut rejoin), ["#d"]);
     }
 }

@@ -1,5 +1,5 @@
 //! What a message's tags say of it: when it was said, by which account, under which id (IRCv3 `message-tags`,
-//! `server-time`, `account-tag`, `message-ids`). Tags that are not known are passed over.
+//! `server-time`, `account-tag`, `message-ids`, `bot-mode`). Tags that are not known are passed over.
 
 use irc_proto::Message;
 use protocol::Timestamp;
@@ -18,6 +18,8 @@ pub(crate) struct Tags {
     pub account: Option<String>,
     /// The network's id of the message.
     pub msgid: Option<String>,
+    /// Whoever sent it is a bot.
+    pub bot: bool,
 }
 
 impl Tags {
@@ -31,6 +33,7 @@ impl Tags {
                 "time" => found.at = value.and_then(Timestamp::parse).filter(|at| is_sound(*at, now)),
                 "account" => found.account = value.filter(|account| *account != "*").map(str::to_owned),
                 "msgid" => found.msgid = value.map(str::to_owned),
+                "bot" | "draft/bot" | "inspircd.org/bot" => found.bot = true,
                 _ => {}
             }
         }
@@ -59,6 +62,7 @@ mod tests {
         assert_eq!(found.account.as_deref(), Some("al ice"));
         assert_eq!(found.at, Some(Timestamp::from_millis(NOW - 500)));
         assert_eq!(tags(":a!b@c PRIVMSG #c :x"), Tags::default());
+        assert!(tags("@bot :a!b@c PRIVMSG #c :x").bot && !tags("@+bot=1 :a!b@c PRIVMSG #c :x").bot);
     }
 
     #[test]

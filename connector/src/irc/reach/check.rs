@@ -1,7 +1,7 @@
 //! Whether a server can be reached, for `pubbot check`: connects as the bot would, and sees whether it answers. Sends
 //! no password, and does not register.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,12 +10,11 @@ use tokio::time::timeout;
 
 use crate::irc::hear::framing::Framing;
 use crate::irc::reach::dial::{DialError, Dialer, Reader, Socket, Writer};
-use crate::irc::reach::resolve::addresses;
 use crate::irc::speak::line::Line;
 use crate::irc::{Certificate, Network, Server, Sts};
 
 /// How long the server may take to say something.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A server that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +50,11 @@ pub enum Unreachable {
 /// # Errors
 /// [`Unreachable`].
 pub async fn reach(network: &Network, server: &Server, sts: &Sts) -> Result<Reached, Unreachable> {
-    let found = addresses(server).await?;
-    let Socket { reader, writer, server, address, certificate } = Dialer::new(network, sts).dial_server(server).await?;
+    let socket = Dialer::new(network, sts).dial_server(server).await?;
+    let Socket { reader, writer, server, addresses, address, certificate } = socket;
     match timeout(ANSWER_WITHIN, greeting(&network.name, reader, writer)).await {
         Ok(Some(greeting)) => {
-            let addresses = found.iter().map(|address| address.ip()).collect();
+            let addresses = addresses.iter().map(SocketAddr::ip).collect();
             Ok(Reached { server, addresses, address: address.map(|address| address.ip()), certificate, greeting })
         }
         Ok(None) | Err(_) => Err(Unreachable::NoIrc { tls: server.tls }),

@@ -33,7 +33,8 @@ pub(crate) struct Socket {
     pub writer: Writer,
     /// The server, as it was dialed: through TLS, if its host has asked for that, on whatever port.
     pub server: Server,
-    /// The server's address, where it has one.
+    /// The addresses of the server, in the order in which they are tried, and the one that answered.
+    pub addresses: Vec<SocketAddr>,
     pub address: Option<SocketAddr>,
     /// The certificate by which it was trusted.
     pub certificate: Option<Certificate>,
@@ -139,7 +140,9 @@ impl Dialer {
     }
 
     async fn connect(&self, server: &Server) -> Result<Socket, DialError> {
-        self.try_each(server, &addresses(server).await?).await
+        let addresses = addresses(server).await?;
+        let socket = self.try_each(server, &addresses).await?;
+        Ok(Socket { addresses, ..socket })
     }
 
     /// One address after the other, until one does.
@@ -166,20 +169,21 @@ impl Dialer {
         if let Err(why) = tcp.set_nodelay(true) {
             tracing::debug!(%why, "TCP_NODELAY can't be set");
         }
-        let (server, address) = (server.clone(), Some(address));
+        let (server, addresses, address) = (server.clone(), vec![address], Some(address));
         if !server.tls {
             let (reader, writer) = tcp.into_split();
             return Ok(Socket {
                 reader: Box::new(reader),
                 writer: Box::new(writer),
                 server,
+                addresses,
                 address,
                 certificate: None,
             });
         }
         let Encrypted { stream, certificate } = self.tls.encrypt(&server, tcp).await?;
         let (reader, writer) = tokio::io::split(stream);
-        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), server, address, certificate })
+        Ok(Socket { reader: Box::new(reader), writer: Box::new(writer), server, addresses, address, certificate })
     }
 
     /// The place of the server that comes first now: the next one, unless the last one is to be dialed again through TLS.

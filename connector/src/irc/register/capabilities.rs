@@ -8,7 +8,7 @@ use crate::irc::speak::line::Line;
 use crate::irc::speak::proof::Means;
 
 /// What is asked for where it is offered; what needs another stands behind it.
-const WANTED: [&str; 17] = [
+const WANTED: [&str; 19] = [
     "message-tags",
     "batch",
     "labeled-response",
@@ -24,12 +24,18 @@ const WANTED: [&str; 17] = [
     "userhost-in-names",
     "invite-notify",
     "standard-replies",
+    HISTORY,
+    MULTILINE,
     "cap-notify",
     SASL,
 ];
 /// What each is asked for alone when a list of them was refused.
 const ESSENTIAL: [&str; 7] =
     ["message-tags", "batch", "labeled-response", "echo-message", "server-time", "account-tag", SASL];
+/// The network tells what was said while nobody of us was there. Whoever asks for this gets nothing of that unasked.
+const HISTORY: &str = "draft/chathistory";
+/// Several lines are one message.
+const MULTILINE: &str = "draft/multiline";
 /// Asked for only by those who log in so.
 pub(crate) const SASL: &str = "sasl";
 /// How many capabilities of an offer are looked at: a server could go on for ever.
@@ -37,11 +43,13 @@ const MAX_OFFERED: usize = 512;
 /// The most bytes of names on one line: the server repeats them behind its own name and our nick, within 512 bytes.
 const REQUEST_BYTES: usize = 400;
 
-/// What was agreed upon, as far as proofs go.
+/// What was agreed upon, as far as others than the registration need to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
     labels: bool,
     echoes: bool,
+    /// The network tells what was said before.
+    pub history: bool,
 }
 
 impl Capabilities {
@@ -102,6 +110,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether the offer is complete.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether the offer is complete, and all that was asked for is answered.
     pub fn is_settled(&self) -> bool {
         self.listed && self.asked.is_empty()
@@ -110,7 +123,16 @@ impl Negotiation {
     /// What was agreed upon so far.
     pub fn agreed(&self) -> Capabilities {
         // an answer of several lines needs a batch
-        Capabilities { labels: self.has("labeled-response") && self.has("batch"), echoes: self.has("echo-message") }
+        Capabilities {
+            labels: self.has("labeled-response") && self.has("batch"),
+            echoes: self.has("echo-message"),
+            history: [HISTORY, "batch", "server-time"].into_iter().all(|needed| self.has(needed)),
+        }
+    }
+
+    /// The names of all that was agreed upon.
+    pub fn granted(&self) -> &[&'static str] {
+        &self.agreed
     }
 
     /// Whether this was agreed upon.
@@ -133,12 +155,14 @@ impl Negotiation {
 
     /// Asks for all that is wanted, offered, and not yet asked for.
     fn ask(&mut self) -> Vec<Line> {
-        let labels = self.offered("labeled-response").is_some() && self.offered("batch").is_some();
+        let offers = |name| self.offered(name).is_some();
+        let batches = offers("batch");
         let wanted = |name: &&'static str| {
             let open =
                 self.offered(name).is_some() && !self.has(name) && !self.asked.iter().flatten().any(|it| it == name);
             open && match *name {
-                "labeled-response" => labels,
+                "labeled-response" | MULTILINE => batches,
+                HISTORY => batches && offers("server-time"),
                 SASL => self.wants_sasl,
                 _ => true,
             }
@@ -225,12 +249,12 @@ mod tests {
         let offer = "echo-message labeled-response draft/multiline=max-bytes=4096 multi-prefix";
         assert_eq!(
             texts(negotiation.hear("LS", &[offer])),
-            ["CAP REQ :message-tags batch labeled-response echo-message multi-prefix"]
+            ["CAP REQ :message-tags batch labeled-response echo-message multi-prefix draft/multiline"]
         );
         assert!(!negotiation.is_settled());
         negotiation.hear("ACK", &["message-tags batch labeled-response"]);
         assert!(!negotiation.is_settled());
-        negotiation.hear("ACK", &["echo-message multi-prefix "]);
+        negotiation.hear("ACK", &["echo-message multi-prefix draft/multiline "]);
         assert!(negotiation.is_settled());
         assert_eq!(negotiation.agreed().means(), Means::Labels);
         assert_eq!(negotiation.offered("draft/multiline"), Some("max-bytes=4096"));

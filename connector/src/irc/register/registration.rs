@@ -20,6 +20,8 @@ use crate::irc::register::scram::{Last, Salting};
 use crate::irc::speak::line::Line;
 use crate::irc::{Channel, Network};
 
+/// How long a server that is spoken to in plain may take to say whether it wants TLS, before it is told a password.
+const SOUND_WITHIN: Duration = Duration::from_secs(5);
 /// How long a server may take to offer its capabilities, once it has begun to, and to grant those we ask for.
 pub(crate) const NEGOTIATE_WITHIN: Duration = Duration::from_secs(30);
 /// How long it may take to answer each line of the login: its services have to be asked.
@@ -36,12 +38,15 @@ pub(crate) struct Registration {
     exchange: Option<Exchange>,
     step: Step,
     until: Instant,
+    in_plain: bool,
     welcomed: bool,
     logged_in: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
+    /// It is spoken to in plain, and there is a password for it: first it may ask for TLS (IRCv3 `sts`).
+    Sounding,
     /// We have said who we are, and asked for capabilities; a server may not know of them.
     Begun,
     /// It does.
@@ -66,6 +71,13 @@ impl Todo {
     fn nothing() -> Self {
         Todo::Send(Vec::new())
     }
+
+    fn lines(self) -> Vec<Line> {
+        match self {
+            Todo::Send(lines) => lines,
+            Todo::Salt(_) => Vec::new(),
+        }
+    }
 }
 
 impl Registration {
@@ -78,18 +90,41 @@ impl Registration {
             exchange: None,
             step: Step::Begun,
             until: Instant::now() + WELCOME_WITHIN,
+            in_plain: false,
             welcomed: false,
             logged_in: false,
         }
     }
 
+    /// The connection is not encrypted: whoever is between hears what is said.
+    pub fn in_plain(&mut self) {
+        self.in_plain = true;
+    }
+
     /// The first lines of a session.
     pub fn opening(&mut self) -> Vec<Line> {
-        let network = &self.network;
+        if self.in_plain && self.network.password.is_some() {
+            self.enter(Step::Sounding);
+            return vec![Line::capabilities()];
+        }
+        let (mut lines, capabilities) = (self.introduction(), Line::capabilities());
+        lines.insert(usize::from(self.network.password.is_some()), capabilities);
+        lines
+    }
+
+    /// Who we are. The password goes before the rest (RFC 2812, section 3.1.1).
+    fn introduction(&mut self) -> Vec<Line> {
         let nick = self.nicks.next().unwrap_or_default();
+        let network = &self.network;
         let password = network.password.as_ref().map(Line::pass);
-        let lines = [Line::capabilities(), Line::nick(&nick), Line::user(&network.user, &network.realname)];
+        let lines = [Line::nick(&nick), Line::user(&network.user, &network.realname)];
         password.into_iter().chain(lines).collect()
+    }
+
+    /// The server has not asked for TLS.
+    fn introduce(&mut self) -> Todo {
+        self.enter(Step::Begun);
+        Todo::Send(self.introduction())
     }
 
     /// The nick to ask for when the last one was refused with these words.
@@ -118,6 +153,8 @@ impl Registration {
                 None => Ok(Some(Todo::nothing())),
             },
             command => match numbered(command) {
+                // it knows no capabilities, or nothing before we are registered
+                Some((400.., _)) if self.step == Step::Sounding => Ok(Some(self.introduce())),
                 // a server that knows no capabilities registers us without them
                 Some((421, [_, command, ..])) if command == "CAP" => Ok(Some(Todo::nothing())),
                 Some((number @ 900..=908, parameters)) => {
@@ -165,15 +202,13 @@ impl Registration {
     /// [`Ended`], by the step.
     pub fn late(&mut self) -> Result<Todo, Ended> {
         match self.step {
+            Step::Sounding => Ok(self.introduce()),
             Step::Begun | Step::Welcome => Err(Ended::NotWelcomed),
             Step::Capabilities => Err(Ended::NotNegotiated),
             Step::Login => {
                 let abort = self.exchange.as_mut().map(Exchange::give_up);
                 let next = self.not_logged_in(SaslError::TimedOut(LOG_IN_WITHIN.as_secs()))?;
-                Ok(match next {
-                    Todo::Send(lines) => Todo::Send(abort.into_iter().chain(lines).collect()),
-                    next @ Todo::Salt(_) => next,
-                })
+                Ok(Todo::Send(abort.into_iter().chain(next.lines()).collect()))
             }
             Step::Over => Ok(Todo::nothing()),
         }
@@ -182,6 +217,11 @@ impl Registration {
     /// What was agreed upon so far.
     pub fn agreed(&self) -> Capabilities {
         self.negotiation.agreed()
+    }
+
+    /// The names of all capabilities that were granted.
+    pub fn granted(&self) -> &[&'static str] {
+        self.negotiation.granted()
     }
 
     /// Whether the network knows us by our account.
@@ -193,7 +233,16 @@ impl Registration {
         if self.step == Step::Begun && subcommand == "LS" {
             self.enter(Step::Capabilities);
         }
-        let lines = self.negotiation.hear(subcommand, parameters);
+        let mut lines = self.negotiation.hear(subcommand, parameters);
+        if self.step == Step::Sounding && self.negotiation.is_listed() {
+            lines.splice(0..0, self.introduction());
+            self.enter(Step::Capabilities);
+        }
+        if self.step == Step::Capabilities && self.negotiation.is_listed() && !self.can_log_in() {
+            // what is granted is so before the end is read
+            let end = self.log_in()?;
+            return Ok(Todo::Send(lines.into_iter().chain(end.lines()).collect()));
+        }
         if !lines.is_empty() || !self.negotiation.is_settled() {
             return Ok(Todo::Send(lines));
         }
@@ -204,6 +253,11 @@ impl Registration {
             Step::Over if granted(SASL) && !self.logged_in => self.log_in(),
             _ => Ok(Todo::nothing()),
         }
+    }
+
+    /// Whether there is to be a login, and the server offers one.
+    fn can_log_in(&self) -> bool {
+        self.network.login.sasl != Sasl::Off && self.negotiation.offered(SASL).is_some()
     }
 
     /// All that is to be agreed upon is: logs in, if that is wanted.
@@ -280,6 +334,7 @@ impl Registration {
 
     fn enter(&mut self, step: Step) {
         let within = match step {
+            Step::Sounding => SOUND_WITHIN,
             Step::Capabilities => NEGOTIATE_WITHIN,
             Step::Login => LOG_IN_WITHIN,
             Step::Begun | Step::Welcome | Step::Over => WELCOME_WITHIN,
@@ -319,21 +374,23 @@ impl Iterator for Nicks {
     }
 }
 
-/// The lines that join all channels, as few as they fit on; those with keys come first, since the keys of a JOIN belong
+/// The lines that join all channels, as few as they fit on, with at most so many channels each; those with keys come first, since the keys of a JOIN belong
 /// to its first channels. A channel or key that would not stay in its place is left out and named in the log.
-pub(crate) fn join_lines(network: &str, channels: &[Channel]) -> Vec<Line> {
+pub(crate) fn join_lines(network: &str, channels: &[Channel], most: usize) -> Vec<Line> {
     let (mut sound, unsound): (Vec<&Channel>, Vec<&Channel>) = channels.iter().partition(|channel| is_sound(channel));
     for channel in unsound {
         tracing::error!(network, channel = channel.name, "not joined: its name or key can't be sent");
     }
     sound.sort_by_key(|channel| channel.key.is_none());
-    let (mut lines, mut names, mut keys) = (Vec::new(), String::new(), String::new());
+    let (mut lines, mut names, mut keys, mut on_line) = (Vec::new(), String::new(), String::new(), 0);
     for channel in sound {
         let key = channel.key.as_ref().map_or("", |key| key.expose());
         let length = "JOIN  \r\n".len() + names.len() + keys.len() + channel.name.len() + key.len() + 2;
-        if !names.is_empty() && length > MAX_LINE_BYTES {
+        if !names.is_empty() && (length > MAX_LINE_BYTES || on_line >= most) {
             lines.push(Line::join(&std::mem::take(&mut names), &std::mem::take(&mut keys)));
+            on_line = 0;
         }
+        on_line += 1;
         add(&mut names, &channel.name);
         add(&mut keys, key);
     }
@@ -361,6 +418,10 @@ mod tests {
     use crate::Secret;
 
     fn lines(channels: &[(&str, Option<&str>)]) -> Vec<String> {
+        lines_of(channels, usize::MAX)
+    }
+
+    fn lines_of(channels: &[(&str, Option<&str>)], most: usize) -> Vec<String> {
         let channels: Vec<Channel> = channels
             .iter()
             .map(|(name, key)| Channel {
@@ -369,7 +430,7 @@ mod tests {
                 answers: crate::irc::Answers::All,
             })
             .collect();
-        join_lines("test", &channels)
+        join_lines("test", &channels, most)
             .iter()
             .map(|line| String::from_utf8(line.bytes().to_vec()).unwrap().trim_end().to_owned())
             .collect()
@@ -398,6 +459,13 @@ mod tests {
         assert!(lines.iter().all(|line| line.len() <= MAX_LINE_BYTES - 2));
         assert_eq!(lines.iter().map(|line| line.matches('#').count()).sum::<usize>(), 30);
         assert!(lines.iter().all(|line| line.matches('#').count() == line.matches("key").count()));
+    }
+
+    #[test]
+    fn a_line_has_no_more_channels_than_the_server_takes() {
+        let channels = [("#a", None), ("#b", Some("k")), ("#c", None), ("#d", None), ("#e", None)];
+        assert_eq!(lines_of(&channels, 2), ["JOIN #b,#a k", "JOIN #c,#d", "JOIN #e"]);
+        assert_eq!(lines_of(&channels[2..], 1), ["JOIN #c", "JOIN #d", "JOIN #e"]);
     }
 
     #[test]

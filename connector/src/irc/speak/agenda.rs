@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::irc::speak::choice::{Choices, Decision, handler};
 use crate::irc::speak::flood::Urgency;
+use crate::irc::speak::line::Frame;
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::Written;
 use crate::irc::speak::round::{Next, Round};
@@ -52,9 +53,9 @@ impl Agenda {
         }
     }
 
-    /// Our own address has so many bytes.
-    pub fn set_identity(&mut self, bytes: usize) {
-        self.under_way.identity = bytes;
+    /// This limits how much can be said on a line from now on.
+    pub fn set_frame(&mut self, frame: Frame) {
+        self.under_way.frame = frame;
     }
 
     /// Takes replies from these queues from now on.

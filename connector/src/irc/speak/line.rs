@@ -4,12 +4,27 @@
 use protocol::ReplyKind;
 
 use crate::Secret;
-use crate::irc::hear::framing::MAX_LINE_BYTES;
+use crate::irc::hear::framing::{MAX_LINE_BYTES, MAX_LINELEN};
 
 /// What CTCP puts around an action (CTCP, "ACTION").
 const ACTION: (&str, &str) = ("\x01ACTION ", "\x01");
 /// A line has at least so many bytes for text, however long the server says our own address is.
 const MIN_TEXT_BYTES: usize = 64;
+
+/// What limits how much can be said on a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The longest line that the server passes on, in bytes, CR LF included.
+    pub line: usize,
+    /// The length of our own address, `nick!user@host`, which receivers see before each line.
+    pub identity: usize,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Frame { line: MAX_LINE_BYTES, identity: 0 }
+    }
+}
 
 /// A complete line, its CR LF included. It has no `Debug`, since it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,9 +81,39 @@ impl Line {
         Line::new("AUTHENTICATE", &[part], None)
     }
 
+    /// Asks who somebody is.
+    pub fn whois(nick: &str) -> Self {
+        Line::new("WHOIS", &[nick], None)
+    }
+
+    /// Asks for a channel's modes.
+    pub fn ask_for_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
     /// Changes our own modes.
     pub fn mode(nick: &str, modes: &str) -> Self {
         Line::new("MODE", &[nick, modes], None)
+    }
+
+    /// Asks for what was said in a channel, or to and by a nick, after a message (IRCv3 `chathistory`).
+    pub fn history_after(target: &str, reference: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["AFTER", target, reference, &most.to_string()], None)
+    }
+
+    /// Asks where something was said between two times.
+    pub fn history_targets(from: &str, to: &str, most: usize) -> Self {
+        Line::new("CHATHISTORY", &["TARGETS", from, to, &most.to_string()], None)
+    }
+
+    /// Asks which modes a channel has.
+    pub fn ask_modes(channel: &str) -> Self {
+        Line::new("MODE", &[channel], None)
+    }
+
+    /// Asks who is in a channel; `fields` says what is to be told of them (WHOX).
+    pub fn who(channel: &str, fields: &str) -> Self {
+        Line::new("WHO", &[channel, fields], None)
     }
 
     /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
@@ -76,12 +121,12 @@ impl Line {
         Line([format!("@label={label} ").as_bytes(), &self.0].concat())
     }
 
-    /// Says a text somewhere.
+    /// Says a text somewhere, for which there is [`Line::room`].
     pub fn say(kind: ReplyKind, target: &str, text: &str) -> Self {
         match kind {
-            ReplyKind::Chat => Line::new("PRIVMSG", &[target], Some(&[text])),
-            ReplyKind::Notice => Line::new("NOTICE", &[target], Some(&[text])),
-            ReplyKind::Action => Line::new("PRIVMSG", &[target], Some(&[ACTION.0, text, ACTION.1])),
+            ReplyKind::Chat => Line::within(MAX_LINELEN, "PRIVMSG", &[target], Some(&[text])),
+            ReplyKind::Notice => Line::within(MAX_LINELEN, "NOTICE", &[target], Some(&[text])),
+            ReplyKind::Action => Line::within(MAX_LINELEN, "PRIVMSG", &[target], Some(&[ACTION.0, text, ACTION.1])),
         }
     }
 
@@ -90,15 +135,14 @@ impl Line {
         Line::new("NOTICE", &[target], Some(&[text]))
     }
 
-    /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`. `identity` is the
-    /// length of `nick!user@host`.
-    pub fn room(kind: ReplyKind, target: &str, identity: usize) -> usize {
+    /// How many bytes of text fit on one line, as its receiver sees it: `:nick!user@host PRIVMSG #c :…`.
+    pub fn room(kind: ReplyKind, target: &str, frame: Frame) -> usize {
         let around = match kind {
             ReplyKind::Chat => ": PRIVMSG  :\r\n".len(),
             ReplyKind::Notice => ": NOTICE  :\r\n".len(),
             ReplyKind::Action => ": PRIVMSG  :\r\n".len() + ACTION.0.len() + ACTION.1.len(),
         };
-        MAX_LINE_BYTES.saturating_sub(around + identity + target.len()).max(MIN_TEXT_BYTES)
+        frame.line.saturating_sub(around + frame.identity + target.len()).max(MIN_TEXT_BYTES)
     }
 
     /// What stands behind the first colon, without the line's end: of something said, its text.
@@ -112,6 +156,11 @@ impl Line {
     }
 
     fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
+        Line::within(MAX_LINE_BYTES, command, words, text)
+    }
+
+    /// A line that is cut at so many bytes.
+    fn within(limit: usize, command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
         let mut line = Vec::with_capacity(128);
         line.extend_from_slice(command.as_bytes());
         for word in words {
@@ -122,7 +171,7 @@ impl Line {
             line.extend_from_slice(b" :");
             parts.iter().for_each(|part| push_text(&mut line, part));
         }
-        line.truncate(MAX_LINE_BYTES - 2);
+        line.truncate(limit - 2);
         line.extend_from_slice(b"\r\n");
         Line(line)
     }
@@ -187,12 +236,14 @@ mod tests {
         }
 
         #[test]
-        fn a_text_with_as_many_bytes_as_there_is_room_for_fits_exactly(target in "#[a-z]{1,50}", nick in "[a-z]{1,30}") {
+        fn a_text_with_as_many_bytes_as_there_is_room_for_fits_exactly(
+            target in "#[a-z]{1,50}", nick in "[a-z]{1,30}", length in MAX_LINE_BYTES..MAX_LINELEN
+        ) {
             let identity = format!("{nick}!~user@some.host.example");
             for kind in [ReplyKind::Chat, ReplyKind::Action, ReplyKind::Notice] {
-                let room = Line::room(kind, &target, identity.len());
+                let room = Line::room(kind, &target, Frame { line: length, identity: identity.len() });
                 let line = Line::say(kind, &target, &"x".repeat(room));
-                prop_assert_eq!(format!(":{identity} {}", text(&line)).len(), MAX_LINE_BYTES);
+                prop_assert_eq!(format!(":{identity} {}", text(&line)).len(), length);
             }
         }
     }

@@ -6,13 +6,12 @@ use std::collections::VecDeque;
 
 use protocol::{IrcText, Reply, more_lines};
 
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::split::split;
 
-/// A reply's lines, and the first one's text. `identity` is the length of our own address, which receivers see before
-/// each line.
-pub(crate) fn lines(reply: &Reply, identity: usize) -> (VecDeque<Line>, String) {
-    let room = Line::room(reply.kind, &reply.channel, identity);
+/// A reply's lines, each within the frame, and the first one's text.
+pub(crate) fn lines(reply: &Reply, frame: Frame) -> (VecDeque<Line>, String) {
+    let room = Line::room(reply.kind, &reply.channel, frame);
     let (mut lines, mut first) = (VecDeque::new(), None);
     for content in &reply.content.0 {
         for text in IrcText::lines(content) {
@@ -25,13 +24,13 @@ pub(crate) fn lines(reply: &Reply, identity: usize) -> (VecDeque<Line>, String) 
 }
 
 /// The first of the lines, as many as are allowed; where some are cut, the last says how many.
-pub(crate) fn cut(mut lines: VecDeque<Line>, allowed: u32, reply: &Reply, identity: usize) -> VecDeque<Line> {
+pub(crate) fn cut(mut lines: VecDeque<Line>, allowed: u32, reply: &Reply, frame: Frame) -> VecDeque<Line> {
     let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
     if lines.len() > allowed {
         let said = allowed.saturating_sub(1);
         let note = more_lines(lines.len() - said);
         lines.truncate(said);
-        let room = Line::room(reply.kind, &reply.channel, identity);
+        let room = Line::room(reply.kind, &reply.channel, frame);
         lines.extend(split(&note, room).next().map(|note| Line::say(reply.kind, &reply.channel, &note)));
     }
     lines
@@ -55,17 +54,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_said_reaches_its_receivers_whole_and_in_lines_of_512_bytes(
+        fn whatever_is_said_reaches_its_receivers_whole_and_in_lines_of_the_servers_length(
             text in "[a-zäß€🎉 \r\n\0\x01]{0,900}|\\PC{0,400}",
             channel in "#[a-z]{0,60}",
             nick in "[a-z]{1,30}",
             kind in prop_oneof![Just(ReplyKind::Chat), Just(ReplyKind::Action), Just(ReplyKind::Notice)],
+            length in 512_usize..3_000,
         ) {
             let identity = format!("{nick}!~user@host.example");
             let mut said = String::new();
-            for line in lines(&reply(kind, &channel, &text), identity.len()).0 {
+            for line in lines(&reply(kind, &channel, &text), Frame { line: length, identity: identity.len() }).0 {
                 let line = std::str::from_utf8(line.bytes()).expect("cut within a character");
-                prop_assert!(":".len() + identity.len() + " ".len() + line.len() <= 512);
+                prop_assert!(":".len() + identity.len() + " ".len() + line.len() <= length);
                 let (head, text) = line.split_once(" :").unwrap();
                 let expected = if kind == ReplyKind::Notice { "NOTICE" } else { "PRIVMSG" };
                 prop_assert_eq!(head, format!("{expected} {channel}"));
@@ -86,7 +86,7 @@ mod tests {
             channel in "#[a-z]{0,60}",
         ) {
             let identity = "pubbot!~user@host.example";
-            for line in lines(&reply(ReplyKind::Action, &channel, &text), identity.len()).0 {
+            for line in lines(&reply(ReplyKind::Action, &channel, &text), Frame { identity: identity.len(), ..Frame::default() }).0 {
                 prop_assert!(":".len() + identity.len() + " ".len() + line.bytes().len() <= 512);
                 prop_assert!(line.bytes().ends_with(b"\x01\r\n"));
             }

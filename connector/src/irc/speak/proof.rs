@@ -44,17 +44,8 @@ pub(crate) struct Refusal {
     pub target: Option<String>,
     /// What the server said, its number first.
     pub why: String,
-}
-
-/// The numbers by which a server refuses a line because we say too much to too many: ERR_TARGETTOOFAST and solanum's
-/// ERR_TARGCHANGE.
-const TOO_FAST: [&str; 2] = ["439 ", "707 "];
-
-impl Refusal {
-    /// Whether the line came too soon.
-    pub fn is_too_fast(&self) -> bool {
-        TOO_FAST.iter().any(|number| self.why.starts_with(number))
-    }
+    /// The line came too soon.
+    pub too_fast: bool,
 }
 
 /// A line that was written.
@@ -244,7 +235,8 @@ mod tests {
     fn a_label_proves_or_refuses_its_own_line() {
         let mut unproved = written(Means::Labels, &["#a", "#a", "#a"]);
         assert_eq!(numbers(&unproved.prove(&Proof::Label(2))), [2]);
-        let refusal = |label| Refusal { label: Some(label), target: Some("#a".into()), why: String::new() };
+        let refusal =
+            |label| Refusal { label: Some(label), target: Some("#a".into()), why: String::new(), too_fast: false };
         assert_eq!(unproved.refuse(&refusal(3)).unwrap().number, 3);
         assert!(unproved.refuse(&refusal(2)).is_none());
         assert_eq!(unproved.len(), 1);
@@ -256,7 +248,7 @@ mod tests {
         let echo = |target: &str, text: &str| Proof::Echo { target: target.into(), text: text.into() };
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "something else"))), Vec::<u32>::new());
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "hi"))), [2]);
-        let refusal = Refusal { label: None, target: Some("#a".into()), why: String::new() };
+        let refusal = Refusal { label: None, target: Some("#a".into()), why: String::new(), too_fast: false };
         assert_eq!(unproved.refuse(&refusal).unwrap().number, 1);
         assert_eq!(numbers(&unproved.prove(&echo("#a", "hi"))), [3]);
     }

@@ -24,7 +24,7 @@ use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
 use crate::irc::speak::agenda::Agenda;
 use crate::irc::speak::flood::{Budget, Urgency};
-use crate::irc::speak::line::Line;
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::pace::Pace;
 use crate::irc::speak::proof::{Means, Proof, Refusal, Unproved};
@@ -59,8 +59,10 @@ pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Write this line.
     Write(Line),
-    /// Our own address, `nick!user@host`, has so many bytes.
-    Identity { bytes: usize },
+    /// Write this line when a notice could be said; there is no second one before it is answered, or given up.
+    Ask(Line),
+    /// This limits how much can be said on a line from now on.
+    Frame(Frame),
     /// This was agreed upon.
     Capabilities(Capabilities),
     /// What the nick allows, now that it has changed.
@@ -128,7 +130,7 @@ impl Speaker {
     pub async fn remember(mut self) {
         let memory = &mut self.replies.memory;
         memory.forsake();
-        if let Some(writing) = memory.write()
+        if let Some(writing) = memory.write(true)
             && let Ok((record, Ok(()))) = timeout(REMEMBER_WITHIN, writing).await
         {
             self.replies.remembered(record);
@@ -178,6 +180,8 @@ struct Turn<'a> {
     /// Records of the memory being written, and when it may be tried again.
     remembering: FuturesUnordered<Writing>,
     remember_again: Option<Instant>,
+    /// A question that waits for the budget.
+    question: Option<Line>,
     /// The next write.
     write: Vec<u8>,
 }
@@ -211,6 +215,7 @@ impl<'a> Turn<'a> {
             unproved: Unproved::default(),
             remembering: FuturesUnordered::new(),
             remember_again: None,
+            question: None,
             write: Vec::with_capacity(WRITE_BYTES + 512),
         }
     }
@@ -254,6 +259,7 @@ impl<'a> Turn<'a> {
         {
             self.say_line();
         }
+        self.ask();
         self.fence();
         self.leave();
     }
@@ -261,7 +267,8 @@ impl<'a> Turn<'a> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(line) => self.add(&line),
-            Order::Identity { bytes } => self.agenda.set_identity(bytes),
+            Order::Ask(line) => self.question = Some(line),
+            Order::Frame(frame) => self.agenda.set_frame(frame),
             Order::Capabilities(capabilities) => self.means = capabilities.means(),
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
@@ -277,6 +284,14 @@ impl<'a> Turn<'a> {
     fn add(&mut self, line: &Line) {
         self.budget.charge(line);
         self.write.extend_from_slice(line.bytes());
+    }
+
+    /// Puts the session's question to the server, if the budget has room for it.
+    fn ask(&mut self) {
+        let Turn { question, budget, .. } = self;
+        if let Some(line) = question.take_if(|_| budget.take(Urgency::Notice)) {
+            self.write.extend_from_slice(line.bytes());
+        }
     }
 
     /// Begins to consume, or stops, as we may speak or may not.
@@ -390,7 +405,7 @@ impl<'a> Turn<'a> {
     fn refused(&mut self, refusal: &Refusal) {
         if let Some(line) = self.unproved.refuse(refusal) {
             self.agenda.refused(&line, &refusal.why, self.replies);
-            if refusal.is_too_fast() {
+            if refusal.too_fast {
                 self.halve(line.at);
             }
         }
@@ -408,7 +423,7 @@ impl<'a> Turn<'a> {
         }
         self.remember_again = None;
         while self.remember_again.is_none()
-            && let Some(mut writing) = self.replies.memory.write()
+            && let Some(mut writing) = self.replies.memory.write(false)
         {
             // an embedded broker has done it at once
             match writing.as_mut().now_or_never() {
@@ -481,7 +496,8 @@ impl<'a> Turn<'a> {
             self.leaving.as_ref().map(|leaving| if leaving.linger > now { leaving.linger } else { leaving.until });
         let decision = self.agenda.next_decision();
         let proofs = self.unproved.since().map(|since| since + PROOF_WITHIN);
-        let others = [line, decision, self.fence_due(), leaving, self.remember_again, proofs];
+        let question = self.question.as_ref().map(|_| self.budget.next(Urgency::Notice));
+        let others = [line, decision, question, self.fence_due(), leaving, self.remember_again, proofs];
         others.into_iter().flatten().fold(look, Instant::min)
     }
 

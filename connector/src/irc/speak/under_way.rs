@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use crate::irc::speak::line::Frame;
 use crate::irc::speak::lines::{cut, lines};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::Written;
@@ -15,8 +16,8 @@ use crate::said::Progress;
 pub(crate) struct UnderWay {
     begun: HashMap<Uuid, Begun>,
     loops: Loops,
-    /// The length of our own address, which receivers see before each line.
-    pub identity: usize,
+    /// What limits how much can be said on a line.
+    pub frame: Frame,
 }
 
 /// A reply that is being said, or waits for the proofs of its lines.
@@ -28,7 +29,7 @@ struct Begun {
 
 impl UnderWay {
     pub fn new(loops: Loops) -> Self {
-        UnderWay { begun: HashMap::new(), loops, identity: 0 }
+        UnderWay { begun: HashMap::new(), loops, frame: Frame::default() }
     }
 
     /// Begins with a reply; `None` if nothing of it is to be said, which settles it.
@@ -43,14 +44,14 @@ impl UnderWay {
             replies.drop_unsaid(to_say, "two bots answer each other");
             return None;
         }
-        let (all, first) = lines(reply, self.identity);
+        let (all, first) = lines(reply, self.frame);
         let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let allowed = replies.allow(reply, wanted);
         if allowed == 0 && wanted > 0 {
             replies.drop_unsaid(to_say, "its handler has said enough about this event");
             return None;
         }
-        let mut lines = cut(all, allowed, reply, self.identity);
+        let mut lines = cut(all, allowed, reply, self.frame);
         if let Some(event) = reply.in_reply_to {
             lines.iter().for_each(|_| self.loops.said(event, &first));
         }

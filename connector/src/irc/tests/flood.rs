@@ -258,7 +258,12 @@ async fn where_nothing_waits_the_bot_is_thrown_out_twice_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_to_wait_is_spoken_to_at_half_the_pace() {
-    for asks in ["263 pubbot PRIVMSG :Please wait a while", "439 pubbot #a :Too fast", "707 pubbot #a :Too fast"] {
+    for asks in [
+        "263 pubbot PRIVMSG :Please wait a while",
+        "439 pubbot #a :Too fast",
+        "707 pubbot #a :Too fast",
+        "NOTICE pubbot :Message to #a throttled due to flooding",
+    ] {
         let (world, mut server) = World::in_a_of(Network { flood: Flood::default(), ..network() }).await;
         tokio::time::sleep(Duration::from_secs(30)).await;
         world.answers(json!({"channel": "#a", "content": "1"})).await;

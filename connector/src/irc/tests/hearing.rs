@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, network};
 use crate::testing::NOW;
 
 /// The part of an event that differs between kinds.
@@ -66,22 +66,45 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     assert_eq!(
         body(world.event("chat.irc.#a.names").await)["members"],
         json!([
-            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@+"}, {"nick": "Bob", "prefix": "+"}
+            {"nick": "pubbot", "prefix": "", "account": "pubbot"},
+            {"nick": "alice", "prefix": "@+", "account": null},
+            {"nick": "Bob", "prefix": "+", "account": null}
         ])
     );
     server.says(":carol!c@h JOIN #a * :Carol C").await;
     assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
     // what only says something about people is no event
-    for line in [
-        ":alice!a@h AWAY :gone",
-        ":alice!a@h CHGHOST a other.host",
-        ":alice!a@h SETNAME :Alice B",
-        ":bob!b@h INVITE alice #a",
-    ] {
+    for line in [":alice!a@h AWAY :gone", ":alice!a@h CHGHOST a other.host", ":alice!a@h SETNAME :Alice B"] {
         server.says(line).await;
     }
     server.says(":alice!a@h QUIT").await;
     assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_bot_says_is_marked_where_the_network_marks_it() {
+    let (mut world, mut server) = World::in_a().await;
+    for (tags, bot) in [("@bot ", json!(true)), ("", json!(null))] {
+        server.says(&format!("{tags}:robot!r@h PRIVMSG #a :beep")).await;
+        assert_eq!(world.event("chat.irc.#a.chat").await["bot"], bot);
+    }
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_and_comes_with_a_netsplit_goes_and_comes() {
+    let (mut world, mut server) = World::in_a_with(&["batch"], network()).await;
+    server.says(":irc.test BATCH +s netsplit irc.test far.test").await;
+    server.says("@batch=s :alice!a@h QUIT :irc.test far.test").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "alice");
+    server.says("@batch=s :Bob!b@h QUIT :irc.test far.test").await;
+    server.says(":irc.test BATCH -s").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "Bob");
+    server.says(":irc.test BATCH +j netjoin irc.test far.test").await;
+    server.says("@batch=j :alice!a@h JOIN #a").await;
+    server.says(":irc.test BATCH -j").await;
+    assert_eq!(world.event("chat.irc.#a.join").await["user"], "alice");
     world.ends(server).await;
 }
 
@@ -172,7 +195,6 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
         ":alice!a@h PRIVMSG bob :to somebody else",
         ":pubbot!pub@bot.host PRIVMSG #a :my own echo",
         ":PUBBOT!pub@bot.host NOTICE #a :my own echo",
-        ":alice!a@h INVITE bob #b",
         ":irc.test 371 pubbot :whatever",
         "FAIL X Y :z",
     ] {
@@ -184,10 +206,18 @@ async fn servers_ctcp_requests_other_targets_and_the_bot_itself_are_no_events() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_to_a_channels_operators_keeps_its_mark_so_that_only_they_are_answered() {
+async fn what_is_said_to_a_channels_operators_is_of_that_channel_and_says_to_whom_it_went() {
     let (mut world, mut server) = World::in_a().await;
-    server.says(":alice!a@h PRIVMSG @#a :psst").await;
-    assert_eq!(world.event("chat.irc.@#a.chat").await["channel"], "@#a");
+    for (target, status) in [("@#a", json!("@")), ("@+#A", json!("@+"))] {
+        server.says(&format!(":alice!a@h PRIVMSG {target} :psst")).await;
+        let event = world.event("chat.irc.#a.chat").await;
+        assert_eq!((&event["channel"], &event["status"]), (&json!(target.trim_start_matches(['@', '+'])), &status));
+    }
+    server.says(":alice!a@h PRIVMSG #a :to all").await;
+    assert!(world.event("chat.irc.#a.chat").await.get("status").is_none());
+    server.says(":irc.test 005 pubbot STATUSMSG=@ :are supported").await;
+    server.says(":alice!a@h PRIVMSG +#a :that is nobody here").await;
+    server.fence().await;
     world.ends(server).await;
 }
 
@@ -201,7 +231,9 @@ async fn the_bots_own_join_is_followed_by_the_names() {
     assert_eq!(
         body(world.event("chat.irc.#a.names").await)["members"],
         json!([
-            {"nick": "pubbot", "prefix": ""}, {"nick": "alice", "prefix": "@"}, {"nick": "Bob", "prefix": "+"}
+            {"nick": "pubbot", "prefix": "", "account": null},
+            {"nick": "alice", "prefix": "@", "account": null},
+            {"nick": "Bob", "prefix": "+", "account": null}
         ])
     );
     server.says(":irc.test 353 pubbot = #a :pubbot carol").await;
@@ -227,6 +259,36 @@ async fn joins_parts_and_kicks_are_told_with_who_and_why() {
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     // the bot is not there any more
     server.says(":alice!a@h QUIT").await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_of_channels_and_nicks_are_told_one_by_one() {
+    let (mut world, mut server) = World::in_a().await;
+    server.lets_in("#b", "pubbot alice").await;
+    world.event("chat.irc.#b.join").await;
+    world.event("chat.irc.#b.names").await;
+    server.says(":dave!d@h JOIN #a,#b").await;
+    for channel in ["#a", "#b"] {
+        assert_eq!(world.event(&format!("chat.irc.{channel}.join")).await["user"], "dave");
+    }
+    server.says(":alice!a@h KICK #a,#b bob,dave :enough").await;
+    for (channel, user) in [("#a", "bob"), ("#b", "dave")] {
+        let kick = json!({"channel": channel, "user": user, "type": "kicked", "by": "alice", "reason": "enough"});
+        assert_eq!(body(world.event(&format!("chat.irc.{channel}.leave")).await), kick);
+    }
+    server.says(":alice!a@h PART #a,#b :bye").await;
+    for channel in ["#a", "#b"] {
+        assert_eq!(world.event(&format!("chat.irc.{channel}.leave")).await["user"], "alice");
+    }
+    for gone in ["alice", "bob"] {
+        server.says(&format!(":{gone}!x@h QUIT")).await;
+    }
+    // of several kicked from one channel one may be us
+    server.says(":op!o@h KICK #a dave,pubbot :all of you").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "dave");
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "pubbot");
+    server.hears("JOIN #a").await;
     world.ends(server).await;
 }
 
@@ -273,6 +335,10 @@ async fn topics_and_invitations_are_told() {
     assert_eq!(body(world.event("chat.irc.#a.topic").await), json!({"channel": "#a", "user": "irc.test", "topic": ""}));
     server.says(":alice!a@h INVITE pubbot :#C.D").await;
     assert_eq!(body(world.event("chat.irc.#c%2Ed.invite").await), json!({"channel": "#C.D", "by": "alice"}));
+    // IRCv3 `invite-notify`: somebody else is invited to where we are
+    server.says(":alice!a@h INVITE carol #a").await;
+    let event = body(world.event("chat.irc.#a.invite").await);
+    assert_eq!(event, json!({"channel": "#a", "by": "alice", "user": "carol"}));
     world.ends(server).await;
 }
 

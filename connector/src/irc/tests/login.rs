@@ -347,8 +347,8 @@ async fn modes_are_set_after_the_welcome_and_the_mark_of_a_bot_where_there_is_on
     server.says(":irc.test 005 pubbot BOT=B CASEMAPPING=ascii :are supported").await;
     server.says(":irc.test 005 pubbot NICKLEN=30 :are supported").await;
     server.hears_exactly("MODE pubbot +i").await;
-    server.hears("JOIN #secret,#a sesame").await;
     server.hears_exactly("MODE pubbot +B").await;
+    server.hears("JOIN #secret,#a sesame").await;
     server.fence().await;
     world.ends(server).await;
 }

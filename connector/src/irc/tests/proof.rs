@@ -255,7 +255,7 @@ async fn with_echoes_alone_a_line_is_proved_by_its_echo_and_a_missing_one_is_ask
 }
 
 /// What a server says to a line that it does not take, and what a dead letter tells of it.
-const REFUSALS: [(&str, &str); 13] = [
+const REFUSALS: [(&str, &str); 14] = [
     ("401 pubbot #a :No such nick/channel", "401 No such nick/channel"),
     ("403 pubbot #a :No such channel", "403 No such channel"),
     ("404 pubbot #A :Cannot send to channel", "404 Cannot send to channel"),
@@ -267,6 +267,7 @@ const REFUSALS: [(&str, &str); 13] = [
     ("531 pubbot #a :You can't send private messages", "531 You can't send private messages"),
     ("707 pubbot #a :Targets changing too fast, message dropped", "707 Targets changing too fast, message dropped"),
     ("716 pubbot #a :is in +g mode", "716 is in +g mode"),
+    ("NOTICE pubbot :*** Message to #a throttled due to flooding", "*** Message to #a throttled due to flooding"),
     ("FAIL PRIVMSG CANNOT_SEND #a :Go away", "CANNOT_SEND Go away"),
     ("FAIL PRIVMSG NOT_NOW :Go away", "NOT_NOW Go away"),
 ];
@@ -303,6 +304,7 @@ async fn what_is_refused_is_no_proof_of_the_lines_before_it() {
     server.is_asked_for_a_fence().await;
     server.says(":irc.test 404 pubbot #b :Cannot send to channel").await;
     server.says(":irc.test 421 pubbot PRIVMSG :Unknown command").await;
+    server.says(":alice!a@h NOTICE pubbot :Message to #a throttled due to flooding").await;
     server.hears_nothing_for(Duration::from_secs(1)).await;
     assert_eq!((world.unsaid(), world.buried()), (2, 0));
     drop(world);

@@ -1,5 +1,7 @@
 //! How a session begins.
 
+use std::time::Duration;
+
 use super::world::{Server, World, network};
 use crate::Secret;
 
@@ -23,10 +25,43 @@ async fn the_bot_registers_and_joins_its_channels_in_one_line_with_their_keys() 
 #[tokio::test(start_paused = true)]
 async fn the_password_goes_first() {
     let mut world = World::of(crate::irc::Network { password: Some(Secret::new("open sesame")), ..network() }).await;
+    // the rest is said to a server that has had the time to ask for TLS, or knows nothing of that
+    for answer in [":irc.test 421 * CAP :Unknown command", ":irc.test 451 * :You have not registered", ""] {
+        let mut server = world.server().await;
+        server.hears_exactly("CAP LS 302").await;
+        server.hears_nothing_for(Duration::from_secs(4)).await;
+        if !answer.is_empty() {
+            server.says(answer).await;
+        }
+        server.hears_exactly("PASS :open sesame").await;
+        server.welcomes().await;
+        drop(server);
+    }
+    world.dies().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_tls_is_told_no_password_before_that() {
+    let mut world = World::of(crate::irc::Network { password: Some(Secret::new("open sesame")), ..network() }).await;
     let mut server = world.server().await;
-    server.hears("PASS :open sesame").await;
-    server.welcomes().await;
-    world.ends(server).await;
+    server.hears_exactly("CAP LS 302").await;
+    server.says(":irc.test CAP * LS * :multi-prefix").await;
+    server.hears_nothing_for(Duration::from_secs(4)).await;
+    server.says(":irc.test CAP * LS :sts=port=6697").await;
+    server.hears_the_end().await;
+    world.dies().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_password_follows_an_offer_without_tls() {
+    let mut world = World::of(crate::irc::Network { password: Some(Secret::new("open sesame")), ..network() }).await;
+    let mut server = world.server().await;
+    server.hears_exactly("CAP LS 302").await;
+    server.says(":irc.test CAP * LS :multi-prefix").await;
+    for line in ["PASS :open sesame", "NICK pubbot", "USER pub 0 * :A bot", "CAP REQ :multi-prefix", "CAP END"] {
+        server.hears_exactly(line).await;
+    }
+    world.dies().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,7 @@ async fn registers_as(server: &mut Server, nick: &str) {
     server.says(":irc.test 433 * pubbot :Nickname is already in use").await;
     server.hears(&format!("NICK {nick}")).await;
     server.says(&format!(":irc.test 001 {nick} :Welcome {nick}!pub@bot.host")).await;
+    server.says(&format!(":irc.test 422 {nick} :no motd")).await;
 }
 
 #[tokio::test(start_paused = true)]

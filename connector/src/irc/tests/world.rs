@@ -369,8 +369,8 @@ impl Server {
             let list = capabilities.join(" ");
             self.says(&format!(":irc.test CAP * LS :{list}")).await;
             self.hears(&format!("CAP REQ :{list}")).await;
-            self.says(&format!(":irc.test CAP * ACK :{list}")).await;
             self.hears("CAP END").await;
+            self.says(&format!(":irc.test CAP * ACK :{list}")).await;
         }
         self.says(":irc.test 001 pubbot :Welcome pubbot!pub@bot.host").await;
         self.says(":irc.test 005 pubbot CASEMAPPING=rfc1459 PREFIX=(ov)@+ CHANTYPES=#& :are supported").await;
@@ -405,7 +405,7 @@ impl Dial for Arc<TestDialer> {
         self.sender.send(theirs).await.unwrap();
         let (reader, writer) = tokio::io::split(ours);
         let (reader, writer) = (Box::new(reader), Box::new(writer));
-        Ok(Socket { reader, writer, server: self.server(), address: None, certificate: None })
+        Ok(Socket { reader, writer, server: self.server(), addresses: Vec::new(), address: None, certificate: None })
     }
 }
 
