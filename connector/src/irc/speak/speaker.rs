@@ -269,7 +269,10 @@ impl<'a> Turn<'a> {
             Order::Write(line) => self.add(&line),
             Order::Ask(line) => self.question = Some(line),
             Order::Frame(frame) => self.agenda.set_frame(frame),
-            Order::Capabilities(capabilities) => self.means = capabilities.means(),
+            Order::Capabilities(capabilities) => {
+                self.means = capabilities.means();
+                self.agenda.set_multiline(capabilities.multiline);
+            }
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
             Order::Refused(refusal) => self.refused(&refusal),
@@ -360,7 +363,8 @@ impl<'a> Turn<'a> {
 
     fn say_line(&mut self) {
         let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
-        match self.unproved.write(reply, number, &channel, line.text(), self.means) {
+        self.budget.charge_rest(&line);
+        match self.unproved.write(reply, number, &channel, &line.text(), self.means) {
             Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
             None => self.write.extend_from_slice(line.bytes()),
         }
@@ -437,8 +441,9 @@ impl<'a> Turn<'a> {
         match written {
             Ok(()) => self.replies.remembered(record),
             Err(why) => {
-                tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
-                self.replies.memory.not_written(record);
+                if self.replies.memory.not_written(record) {
+                    tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
+                }
                 self.remember_again = Some(Instant::now() + REMEMBER_AGAIN_AFTER);
             }
         }
