@@ -9,6 +9,7 @@ mod broker;
 mod clock;
 mod connector;
 mod disk;
+mod flood;
 mod input;
 mod network;
 mod observer;

@@ -144,6 +144,15 @@ impl Unproved {
         self.lines.front().map(|line| line.at)
     }
 
+    /// When the server was asked for the next proof, if it was.
+    pub fn asked_at(&self, means: Means) -> Option<Instant> {
+        let oldest = self.lines.front()?;
+        match means {
+            Means::Labels | Means::Echoes => Some(oldest.at),
+            Means::Fences => oldest.fence.map(|fence| fence.at),
+        }
+    }
+
     /// When the last fence was written, if lines wait for one.
     pub fn fenced_at(&self) -> Option<Instant> {
         self.fenced_at.filter(|_| self.lines.iter().any(|line| line.fence.is_some()))

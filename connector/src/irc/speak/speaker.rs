@@ -361,7 +361,7 @@ impl<'a> Turn<'a> {
 
     /// The line that may be written, but for the budget; asks whether we may speak just before.
     fn may_say_a_line(&mut self) -> Option<Urgency> {
-        if self.dismissed || !self.has_room() {
+        if self.dismissed || !self.has_room() || self.awaits_a_proof() {
             return None;
         }
         self.agenda.next_is(self.replies).filter(|_| self.grant().is_some())
@@ -370,6 +370,11 @@ impl<'a> Turn<'a> {
     /// Whether few enough lines are written and not yet proved and remembered.
     fn has_room(&self) -> bool {
         self.unproved.len() + self.replies.memory.unwritten() < self.network.unproved
+    }
+
+    /// Whether a proof is late: what is written now would wait behind what the server has not yet worked on.
+    fn awaits_a_proof(&self) -> bool {
+        self.unproved.asked_at(self.means).is_some_and(|asked_at| self.budget.awaits(asked_at))
     }
 
     fn has_line(&mut self) -> bool {
@@ -413,7 +418,7 @@ impl<'a> Turn<'a> {
     fn proved(&mut self, proof: &Proof) {
         let lines = self.unproved.prove(proof);
         if let Some(last) = lines.last() {
-            self.budget.proved(last.asked_at(proof), lines.len());
+            self.budget.proved(last.asked_at(proof), lines.len(), self.unproved.len());
         }
         for line in lines {
             self.agenda.proved(&line, self.replies);
