@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod actions;
 mod chat;
 mod check;
 mod commands;
@@ -15,8 +16,10 @@ mod late;
 mod login;
 mod memory;
 mod networks;
+mod nick;
 mod ordered;
 mod queues;
 mod service;
+mod state;
 mod tidy;
 mod world;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bus::{Address, Broker, Message, Properties, Topology};
+use serde_json::Value;
 use servers::{IrcUser, Ngircd, Output, Program, RabbitMq, Service};
 use tempfile::TempDir;
 
@@ -142,7 +143,35 @@ impl World {
     /// Publishes a body that may be anything, as a program in any language could.
     pub fn publish_bytes(&self, key: &str, body: &'static [u8]) {
         let to = Address::Topic(protocol::RoutingKey::parse(key).unwrap());
-        let message = Message { to, mandatory: true, properties: Properties::default(), body: body.into() };
+        self.publish([Message { to, mandatory: true, properties: Properties::default(), body: body.into() }]);
+    }
+
+    /// Puts a reply or an action into the network's reply queue, as a program of that name could.
+    pub fn requests(&self, app_id: &str, body: &Value) {
+        let queue = Topology::new(&self.prefix).replies_name("irc", "test");
+        let properties = Properties { app_id: Some(app_id.to_owned()), ..Properties::default() };
+        self.put(queue, properties, [body.clone()]);
+    }
+
+    /// Puts replies into the queue of answers, as a worker in any language could.
+    pub fn answers(&self, replies: impl IntoIterator<Item = Value>) {
+        self.put(Topology::new(&self.prefix).replies_name("irc", "test"), Properties::default(), replies);
+    }
+
+    /// The same for the queue of what nobody waits for.
+    pub fn notices(&self, replies: impl IntoIterator<Item = Value>) {
+        self.put(Topology::new(&self.prefix).notices_name("irc", "test"), Properties::default(), replies);
+    }
+
+    fn put(&self, queue: String, properties: Properties, replies: impl IntoIterator<Item = Value>) {
+        let to = Address::Queue(queue);
+        self.publish(replies.into_iter().map(|reply| {
+            let (to, properties) = (to.clone(), properties.clone());
+            Message { to, mandatory: true, properties, body: reply.to_string().into() }
+        }));
+    }
+
+    fn publish(&self, messages: impl IntoIterator<Item = Message>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let broker: Box<dyn Broker> = match self.kind {
@@ -153,7 +182,9 @@ impl World {
                     Box::new(bus::RabbitMq::connect(&self.broker_url, topology, "test", ambient).await.unwrap())
                 }
             };
-            broker.publish(message).await.await.unwrap();
+            for message in messages {
+                broker.publish(message).await.await.unwrap();
+            }
             broker.close().await;
         });
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use servers::{Hybrid, Inspircd, InspircdLimits, InspircdOptions, Ngircd, NgircdOptions, Program, Relay};
+use servers::{Hybrid, Inspircd, InspircdProofs, Ngircd, Program, Relay};
 
 use crate::Format;
 use crate::echo::systems::{config, median};
@@ -59,9 +59,8 @@ struct Row {
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let pubbot = executable::pubbot(options.pubbot.as_deref())?;
-    let ngircd = Ngircd::start_with(NgircdOptions { limits: true, ..NgircdOptions::default() });
-    let limits = InspircdLimits::Kept;
-    let inspircd = Inspircd::start_with(InspircdOptions { limits, ..InspircdOptions::default() });
+    let ngircd = Ngircd::start_with_limits();
+    let inspircd = Inspircd::start_with_limits(InspircdProofs::Labels);
     let hybrid = Hybrid::start_with_limits();
     let servers = [("ngircd", ngircd.port()), ("InspIRCd", inspircd.port()), ("ircd-hybrid", hybrid.port())];
     let mut rows = Vec::new();

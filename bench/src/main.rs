@@ -4,6 +4,7 @@
 mod echo;
 mod executable;
 mod failure;
+mod flood;
 mod joined;
 mod machine;
 mod outage;
@@ -62,6 +63,12 @@ enum What {
     ///
     /// How long it takes until what was said meanwhile is in the broker and answered; and until a standby speaks.
     Outage(outage::Options),
+    /// Answers due at once on servers that keep their own flood limits
+    ///
+    /// 200 answers through `pubbot up`, beside raw clients that are as fast as the server lets them be: on ngircd, ircd-hybrid and
+    /// InspIRCd, the latter with each of the proofs that it can give. Needs these three on the machine. Takes about five minutes, in which
+    /// little is to be done.
+    Flood(flood::Options),
     #[command(hide = true)]
     RawEcho(raw::Options),
     #[command(hide = true)]
@@ -96,6 +103,7 @@ fn run(what: What) -> Result<()> {
         What::Topics(options) => topics::run(&options),
         What::Soak(options) => soak::run(&options),
         What::Outage(options) => outage::run(&options),
+        What::Flood(options) => flood::run(&options),
         What::RawEcho(options) => raw::run(&options),
         What::Relay(options) => relay::run(options),
     }

@@ -6,7 +6,7 @@ use servers::{Counting, Relay};
 
 use super::observer::Observer;
 use super::size;
-use super::stage::{CHANNELS, Plan, RECOVERY, Stage};
+use super::stage::{CHANNELS, Plan, RECOVERY, Stage, wait_until};
 use crate::world::Kind;
 
 /// How many leave, and come back.
@@ -15,26 +15,39 @@ const SPLIT: usize = 1_000;
 fn row_28(kind: Kind) {
     let stage = Stage::set(kind);
     let observer = Observer::watch(&stage.world);
-    for number in 0..SPLIT {
-        let channel = CHANNELS[number % CHANNELS.len()];
-        stage.counting.irc().send(format!(":u{number}!u@split JOIN {channel}\r\n").as_bytes());
-    }
-    let report = stage.talk_through(2, |turn| {
-        let mut lines = String::new();
-        for number in 0..SPLIT {
-            let channel = CHANNELS[number % CHANNELS.len()];
-            lines += &match turn {
-                0 => format!(":u{number}!u@split QUIT :hub.example leaf.example\r\n"),
-                _ => format!(":u{number}!u@split JOIN {channel}\r\n"),
-            };
-        }
-        stage.counting.irc().send(lines.as_bytes());
+    let irc = stage.counting.irc();
+    irc.send(all_join("").as_bytes());
+    // they go and come back, at first one by one, then as servers with `batch` tell it
+    let report = stage.talk_through(4, |turn| {
+        let lines = match turn {
+            0 => all_quit(""),
+            1 => all_join(""),
+            2 => format!(":fake.irc BATCH +7 netsplit hub leaf\r\n{}:fake.irc BATCH -7\r\n", all_quit("@batch=7 ")),
+            _ => format!(":fake.irc BATCH +8 netjoin hub leaf\r\n{}:fake.irc BATCH -8\r\n", all_join("@batch=8 ")),
+        };
+        irc.send(lines.as_bytes());
     });
     report.assert_kept(0);
     // beside other tests the machine has pauses of its own
     let allowed = Duration::from_secs(if size::is_full() { 1 } else { 10 });
     assert!(report.p99 < allowed, "{report}");
     observer.assert_no_gap();
+    for (kind, rounds) in [("join", 3), ("leave", 2)] {
+        let last = format!("u{}", SPLIT - 1);
+        wait_until("the last one is told", RECOVERY, || observer.users(kind).get(&last) == Some(&rounds));
+        let users = observer.users(kind);
+        let told = |number: usize| users.get(&format!("u{number}")) == Some(&rounds);
+        assert!((0..SPLIT).all(told), "each {kind} is told {rounds} times");
+    }
+}
+
+fn all_join(tags: &str) -> String {
+    let channel = |number: usize| CHANNELS[number % CHANNELS.len()];
+    (0..SPLIT).map(|number| format!("{tags}:u{number}!u@split JOIN {}\r\n", channel(number))).collect()
+}
+
+fn all_quit(tags: &str) -> String {
+    (0..SPLIT).map(|number| format!("{tags}:u{number}!u@split QUIT :hub.example leaf.example\r\n")).collect()
 }
 
 #[test]

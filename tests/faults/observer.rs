@@ -33,6 +33,8 @@ pub enum Deed {
 pub struct Observer {
     seen: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
     shed: Arc<AtomicU64>,
+    /// Users and how often each came, by the last word of the key.
+    users: Arc<Mutex<BTreeMap<(String, String), usize>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -45,6 +47,7 @@ impl Observer {
     pub fn start(world: &World, deed: Deed) -> Self {
         let runtime = runtime();
         let (seen, shed) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicU64::new(0)));
+        let users = Arc::new(Mutex::new(BTreeMap::new()));
         let broker = runtime.block_on(connect(
             world.kind(),
             world.broker_url(),
@@ -55,17 +58,19 @@ impl Observer {
         let queue = broker.topology().worker("observer", patterns);
         let mut events = runtime.block_on(broker.consume(queue, PREFETCH)).unwrap();
         runtime.spawn({
-            let (seen, shed) = (seen.clone(), shed.clone());
+            let (seen, shed, users) = (seen.clone(), shed.clone(), users.clone());
             async move {
                 while let Some(event) = events.next().await {
                     shed.fetch_add(shed_by(&event), Ordering::SeqCst);
-                    note(&seen, &event.body);
+                    if note(&seen, &event.body) {
+                        note_user(&users, &event);
+                    }
                     act(&broker, deed, &event).await;
                     event.acknowledge();
                 }
             }
         });
-        Observer { seen, shed, _runtime: runtime }
+        Observer { seen, shed, users, _runtime: runtime }
     }
 
     /// Panics when a session's numbers have a gap. The first that it saw of a session is the first that counts.
@@ -84,6 +89,12 @@ impl Observer {
         self.shed.load(Ordering::SeqCst)
     }
 
+    /// How often it has seen each user in events of this type.
+    pub fn users(&self, kind: &str) -> BTreeMap<String, usize> {
+        let users = self.users.lock().unwrap();
+        users.iter().filter(|((of, _), _)| of == kind).map(|((_, user), count)| (user.clone(), *count)).collect()
+    }
+
     /// How many sessions it saw.
     pub fn sessions(&self) -> usize {
         self.seen.lock().unwrap().len()
@@ -97,10 +108,19 @@ fn shed_by(event: &bus::Delivery) -> u64 {
     counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
 }
 
-fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) {
-    let Ok(event) = serde_json::from_slice::<Value>(body) else { return };
-    if let (Some(session), Some(seq)) = (event["session"].as_str(), event["seq"].as_u64()) {
-        seen.lock().unwrap().entry(session.to_owned()).or_default().insert(seq);
+/// Whether it is new.
+fn note(seen: &Mutex<BTreeMap<String, BTreeSet<u64>>>, body: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(body) else { return false };
+    match (event["session"].as_str(), event["seq"].as_u64()) {
+        (Some(session), Some(seq)) => seen.lock().unwrap().entry(session.to_owned()).or_default().insert(seq),
+        _ => false,
+    }
+}
+
+fn note_user(users: &Mutex<BTreeMap<(String, String), usize>>, event: &bus::Delivery) {
+    let body = serde_json::from_slice::<Value>(&event.body).unwrap_or_default();
+    if let (Some(user), Some((_, kind))) = (body["user"].as_str(), event.key.rsplit_once('.')) {
+        *users.lock().unwrap().entry((kind.to_owned(), user.to_owned())).or_default() += 1;
     }
 }
 

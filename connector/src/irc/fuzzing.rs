@@ -2,6 +2,7 @@
 //! of a conversation into a session with its speaker. Not part of an ordinary build: see `fuzz/` and CONTRIBUTING.md.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,8 @@ use crate::{Expiry, Secret};
 const MAX_OWN_TAG_BYTES: usize = 64;
 /// How long a script lets time pass at most: longer than a server may take to answer anything.
 const MOST_WAITED: Duration = Duration::from_secs(180);
+/// How often a session can have something to do: more often than in any script of 4 KiB.
+const MOST_POLLS: u32 = 5_000;
 /// How many replies wait for a session.
 const REPLIES: u64 = 12;
 
@@ -61,7 +64,7 @@ pub fn line(bytes: &[u8]) {
     for message in whole {
         Tags::of(&message, now);
         if let Some(taken) = batches.take(message) {
-            refusal(&taken.message, taken.labelled);
+            refusal(&taken.message, taken.labelled, false);
         }
     }
 }
@@ -81,7 +84,7 @@ fn messages<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Message> {
 /// tells the bot to leave. Then the server hangs up. Returns how many of 12 replies were said and proved, or refused.
 ///
 /// # Panics
-/// When a line that goes out is no whole line or comes before the welcome, when a reply is acknowledged that was neither
+/// When it is busy with nothing, when a line that goes out is no whole line or comes before the welcome, when a reply is acknowledged that was neither
 /// said nor refused, or when one is lost.
 pub fn session(script: &[u8]) -> u64 {
     thread_local! {
@@ -105,7 +108,7 @@ async fn converse(script: &[u8]) -> u64 {
     let permission = Permission::of(Grant { lease: Lease::endless(), number: 1 });
     let mut outbox = Outbox::open(desk.clone(), ambient.clone(), PROTO, &network.name, None);
     let replies = Replies::new(desk.clone(), ambient.clone(), PROTO, &network.name);
-    let speaker = Speaker::new(replies, network.clone(), permission.clone(), known.loops.clone());
+    let speaker = Speaker::new(replies, network.clone(), permission.clone(), &known);
     let (orders, receiver) = mpsc::channel(256);
     let writer = Box::new(Pen(wire.clone()));
     let speaking = tokio::spawn(speaker.speak(writer, receiver, hang_up.clone()));
@@ -117,7 +120,7 @@ async fn converse(script: &[u8]) -> u64 {
     let reader = Script { rest, waited: Duration::ZERO, waiting: None, wire: wire.clone(), stop: stop.clone() };
     let mut session = Session::new(network, ambient, orders, &mut outbox, fence, handover, known)
         .with(Server::plain("irc.fuzz", 6667), sts);
-    session.run(Box::new(reader), &stop, &hang_up).await;
+    unless_busy(session.run(Box::new(reader), &stop, &hang_up)).await;
     drop(session);
     hang_up.cancel();
     let speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
@@ -129,6 +132,17 @@ async fn converse(script: &[u8]) -> u64 {
     let (waiting, settled) = (lock(&tray.waiting).len() as u64, tray.acknowledged.load(Ordering::Relaxed));
     assert_eq!(waiting + settled, REPLIES, "{waiting} replies wait, and {settled} are settled");
     settled
+}
+
+/// Waits for it, unless it goes on and on though nothing happens.
+async fn unless_busy<T>(running: impl Future<Output = T>) -> T {
+    let (mut running, mut polls) = (std::pin::pin!(running), 0);
+    poll_fn(|cx| {
+        polls += 1;
+        assert!(polls < MOST_POLLS, "it is busy with nothing");
+        running.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Whether the server says a welcome.
@@ -176,6 +190,7 @@ fn network(choice: u8) -> Network {
         modes: is(6).then(|| "+i".to_owned()),
         channels: vec![channel("#a", None), channel("#secret", Some("sesame"))],
         invites: if is(6) { Invites::Anywhere } else { Invites::Configured },
+        permits: Default::default(),
         ignore: "*!*@spam.example".parse().into_iter().collect(),
         flood: if is(7) { Flood::Learned } else { Flood::Off },
         expiry: Expiry::default(),

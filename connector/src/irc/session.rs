@@ -32,9 +32,12 @@ use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
 use crate::irc::register::capabilities::Capabilities;
+use crate::irc::register::losses::Losses;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
+use crate::irc::register::regain::{Meaning, Regain, Standing};
 use crate::irc::register::registration::{Registration, Todo, join_lines};
+use crate::irc::speak::asked::{Asked, Change};
 use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
@@ -52,11 +55,6 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How often the nick is asked for that somebody else has: at first, and after a minute.
-const REGAIN_EVERY: Duration = Duration::from_secs(2);
-const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
-/// From then on the nick is asked for less often.
-const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
 /// How long the channels wait for what the server says of itself behind its welcome, if nothing shows that this is over.
 const INTRODUCED_WITHIN: Duration = Duration::from_secs(1);
 /// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
@@ -66,11 +64,13 @@ const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
 
-/// What was heard on other connections, as far as it matters on this one.
+/// What was heard and asked for on other connections, as far as it matters on this one; clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     pub loops: Loops,
     pub heard: Heard,
+    pub asked: Asked,
+    pub losses: Losses,
 }
 
 /// One connection's state.
@@ -100,8 +100,7 @@ pub(crate) struct Session<'a> {
     handover: Handover,
     /// Whoever speaks now has told us to leave.
     called: bool,
-    /// When the nick is asked for next that we should have.
-    regain: Option<Instant>,
+    regain: Regain,
     /// The server welcomed us.
     was_up: bool,
     /// Until when the channels wait for what the server says of itself.
@@ -113,6 +112,12 @@ pub(crate) struct Session<'a> {
     rejoin: Rejoin,
     inquiry: Inquiry,
     ctcp: Ctcp,
+    /// What actions ask for.
+    asked: Asked,
+    /// The nick that we should have: the configured one, or that of an action.
+    own_nick: String,
+    /// The nick that an action has asked for, and the server not given yet.
+    asked_nick: Option<String>,
     bouncer: Bouncer,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
@@ -159,9 +164,13 @@ impl<'a> Session<'a> {
             registration: Registration::new(network.clone(), ambient.clone()),
             modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
+            regain: Regain::new(network.clone(), known.losses.clone()),
             history: History::new(&network.name, known.heard.clone()),
+            asked: known.asked.clone(),
             events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
+            own_nick: network.nick.clone(),
+            asked_nick: None,
             inquiry: Inquiry::new(network.flood != Flood::Off),
             ctcp: Ctcp::default(),
             bouncer: Bouncer::default(),
@@ -178,7 +187,6 @@ impl<'a> Session<'a> {
             fence,
             handover,
             called: false,
-            regain: None,
             was_up: false,
             introduction: None,
             identifying: None,
@@ -197,6 +205,11 @@ impl<'a> Session<'a> {
             self.registration.in_plain();
         }
         Session { server: Some((server, sts)), ..self }
+    }
+
+    /// One that is to be in these channels.
+    pub fn keeping(self, channels: &[Channel]) -> Self {
+        Session { rejoin: Rejoin::new(channels), ..self }
     }
 
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
@@ -223,6 +236,25 @@ impl<'a> Session<'a> {
     /// Whether it was under a nick that allows to speak, at some time.
     pub fn might_speak(&self) -> bool {
         self.joined
+    }
+
+    /// Where the bot should be in the next session.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.rejoin.channels()
+    }
+
+    /// How often the nick was taken from us; `killed` is one more time, if we had it.
+    pub fn losses(&self, killed: bool) -> Losses {
+        let mut losses = self.regain.losses().clone();
+        if killed && self.was_up && self.has_own_nick() {
+            losses.note();
+        }
+        losses
+    }
+
+    /// Whether the nick is the one that we should have; a longer one the server cuts.
+    fn has_own_nick(&self) -> bool {
+        self.view.is_me(self.view.isupport.nick_that_fits(&self.own_nick))
     }
 
     /// How long it was registered; `None` if never.
@@ -294,15 +326,17 @@ impl<'a> Session<'a> {
         if length == 0 {
             return Err(Ended::Closed(self.last_words.take()));
         }
-        (self.last_heard, self.pinged) = (Instant::now(), None);
         self.framing.feed(&bytes[..length]);
         while let Some(message) = self.framing.next_message() {
+            // a line that never ends is a silence, too
+            (self.last_heard, self.pinged) = (Instant::now(), None);
             self.handle(message).await?;
         }
         Ok(())
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        self.note_asked();
         let Some(Taken { message, labelled, replayed, page }) = self.batches.take(message) else { return Ok(()) };
         if replayed || self.events.is_older(&message) {
             self.hear_again(message);
@@ -322,16 +356,29 @@ impl<'a> Session<'a> {
         }
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
+            self.regain.logged_in();
         }
-        if self.join_refused(&message) {
-            return Ok(());
+        self.take_nick(&message);
+        let join_refused = self.join_refused(&message);
+        let own = self.view.isupport.nick_that_fits(&self.own_nick);
+        // what is labelled answers an action
+        if !join_refused && labelled == Labelled::No {
+            match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
+                Meaning::Ours => return Ok(()),
+                Meaning::Taken => self.nick_is_taken(),
+                Meaning::Other => {}
+            }
         }
-        if let Some(refusal) = refusal(&message, labelled) {
+        if let Some(refusal) = refusal(&message, labelled, join_refused) {
             self.order(Order::Refused(refusal)).await?;
         } else if let Labelled::End(label) = labelled {
             self.order(Order::Proved(Proof::Label(label))).await?;
         }
+        if join_refused {
+            return Ok(());
+        }
         if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
+            self.regain.nickserv_answered(nickserv::is_refusal(&message));
             self.stop_waiting_for_nickserv().await?;
         }
         if let Some(todo) = self.registration.hear(&message)? {
@@ -375,6 +422,28 @@ impl<'a> Session<'a> {
                 self.nick_may_have_changed().await?;
                 self.tell_frame().await
             }
+        }
+    }
+
+    /// Takes note of what actions have asked for.
+    fn note_asked(&mut self) {
+        for change in self.asked.take() {
+            match change {
+                Change::Join(channel) => self.rejoin.asked_for(channel),
+                Change::Part(channel) => self.rejoin.given_up(&channel),
+                Change::Nick(nick) => self.asked_nick = Some(nick),
+            }
+        }
+    }
+
+    /// The nick that an action has asked for is the one that we should have, as soon as we have it.
+    fn take_nick(&mut self, message: &Message) {
+        let Command::NICK(new) = &message.command else { return };
+        let is_it = |asked: &mut String| self.view.same(self.view.isupport.nick_that_fits(asked), new);
+        if self.view.is_me(message.source_nickname().unwrap_or_default())
+            && let Some(nick) = self.asked_nick.take_if(is_it)
+        {
+            self.own_nick = nick;
         }
     }
 
@@ -501,6 +570,7 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
+                self.order(Order::Supports(Arc::new(self.view.isupport.clone()))).await?;
                 self.learned().await?;
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
@@ -515,8 +585,6 @@ impl<'a> Session<'a> {
             {
                 self.ask_for_next_nick(last).await
             }
-            // it is asked for again and again
-            Response::ERR_NICKNAMEINUSE | Response::ERR_UNAVAILRESOURCE if self.regain.is_some() => Ok(()),
             refusal if refusal.is_error() && refusal != Response::ERR_NOMOTD => {
                 self.refused(refusal, parameters);
                 Ok(())
@@ -586,12 +654,11 @@ impl<'a> Session<'a> {
 
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
-        let Phase::Registered { since } = self.phase else { return Ok(()) };
-        if self.identifying.is_some() || self.introduction.is_some() {
+        let is_over = self.identifying.is_none() && self.introduction.is_none();
+        if !matches!(self.phase, Phase::Registered { .. }) || !is_over {
             return Ok(());
         }
-        // a longer one the server cuts
-        let own = self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick));
+        let own = self.has_own_nick();
         let says = match self.fence {
             _ if own => Nick::Allows,
             NickFence::Up => Nick::Forbids,
@@ -599,12 +666,13 @@ impl<'a> Session<'a> {
         };
         let allowed = says != Nick::Forbids;
         if own {
-            self.regain = None;
-        } else if self.regain.is_none() {
+            if self.regain.has() && !self.registration.is_logged_in() {
+                self.send_all(nickserv::identify(&self.network.login)).await?;
+            }
+        } else if self.regain.lacks() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
-            let (nick, network) = (&self.network.nick, &self.network.name);
+            let (nick, network) = (&self.own_nick, &self.network.name);
             tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
-            self.regain = Some(Instant::now() + regain_pause(since));
         }
         if allowed && !self.joined {
             self.joined = true;
@@ -707,13 +775,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for the nick that we should have.
-    async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
-        self.regain = Some(Instant::now() + regain_pause(since));
-        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
-            self.send(call).await?;
+    /// Does what is due for the nick that we should have.
+    async fn regain(&mut self) -> Result<(), Ended> {
+        let nick = self.view.isupport.nick_that_fits(&self.own_nick);
+        let calls = self.regain.is_call_due() && self.fence == NickFence::Up;
+        let call = if calls { self.handover.call(nick) } else { None };
+        let standing = Standing {
+            nick,
+            monitor: self.view.isupport.monitor,
+            logged_in: self.registration.is_logged_in(),
+            has_lock: self.handover.may_speak(),
+        };
+        let lines = self.regain.due(standing, call);
+        self.send_all(lines).await
+    }
+
+    /// Somebody may have taken our nick because they speak now.
+    fn nick_is_taken(&mut self) {
+        if !self.handover.is_alone() {
+            self.fence = NickFence::Up;
         }
-        self.send(Line::nick(&self.network.nick.clone())).await
     }
 
     /// Asks for the next nick, since the last was refused.
@@ -779,8 +860,9 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
-        let asking = [self.regain, self.next_join(), self.inquiry.next()];
-        let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
+        let asking = [self.regain.next(), self.next_join(), self.inquiry.next()];
+        let may_ask = self.pinged.is_none() && !self.is_registering();
+        let [regain, join, question] = asking.map(|at| at.filter(|_| may_ask));
         let moments =
             [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
@@ -807,7 +889,7 @@ impl<'a> Session<'a> {
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
             (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
-            (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
+            (Phase::Registered { .. }, None) if is_due(self.regain.next()) => self.regain().await,
             (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
             (Phase::Registered { .. }, None) if is_due(self.inquiry.next()) => {
                 let question = self.inquiry.ask(&self.view);
@@ -827,8 +909,4 @@ async fn closed(orders: &Option<mpsc::Sender<Order>>) {
         Some(orders) => orders.closed().await,
         None => std::future::pending().await,
     }
-}
-
-fn regain_pause(since: Instant) -> Duration {
-    if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
 }

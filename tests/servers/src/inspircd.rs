@@ -18,6 +18,7 @@
 
 use crate::certificate::Certificate;
 use crate::daemon::{Daemon, offered};
+use crate::irc_user::{OPERATOR, OPERATOR_PASSWORD};
 use crate::ports::free_port;
 
 const PROGRAM: &str = "inspircd";
@@ -37,9 +38,7 @@ const MODULES: &[&str] = &[
     "ircv3_capnotify",
     "ircv3_chghost",
     "ircv3_ctctags",
-    "ircv3_echomessage",
     "ircv3_invitenotify",
-    "ircv3_labeledresponse",
     "ircv3_msgid",
     "ircv3_servertime",
     "monitor",
@@ -71,11 +70,35 @@ pub enum InspircdLimits {
     WithoutFakelag,
 }
 
+/// By which of IRCv3's extensions it can prove that it took a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InspircdProofs {
+    /// `labeled-response` and `echo-message`.
+    #[default]
+    Labels,
+    /// `echo-message` alone.
+    Echoes,
+    /// None: all that is left is to send a PING behind it.
+    None,
+}
+
+impl InspircdProofs {
+    fn modules(self) -> &'static [&'static str] {
+        match self {
+            InspircdProofs::Labels => &["ircv3_echomessage", "ircv3_labeledresponse"],
+            InspircdProofs::Echoes => &["ircv3_echomessage"],
+            InspircdProofs::None => &[],
+        }
+    }
+}
+
 /// How a private InspIRCd differs from the usual one.
 #[derive(Clone, Debug)]
 pub struct InspircdOptions {
     /// What is done with who speaks too fast.
     pub limits: InspircdLimits,
+    /// What it offers to prove that it took a line.
+    pub proofs: InspircdProofs,
     /// Asks everybody for this password (PASS), which has no quotes in it.
     pub password: Option<String>,
     /// The names and addresses in the certificate of its TLS port.
@@ -87,7 +110,8 @@ pub struct InspircdOptions {
 impl Default for InspircdOptions {
     fn default() -> Self {
         let names = vec![NAME.to_owned(), "127.0.0.1".to_owned()];
-        Self { limits: InspircdLimits::default(), password: None, names, sts: false }
+        let (limits, proofs) = (InspircdLimits::default(), InspircdProofs::default());
+        Self { limits, proofs, password: None, names, sts: false }
     }
 }
 
@@ -109,6 +133,11 @@ impl Inspircd {
     /// Starts one without limits. Panics after a minute, or when none is installed.
     pub fn start() -> Self {
         Self::start_with(InspircdOptions::default())
+    }
+
+    /// Starts one that keeps its own limits, as packaged.
+    pub fn start_with_limits(proofs: InspircdProofs) -> Self {
+        Self::start_with(InspircdOptions { limits: InspircdLimits::Kept, proofs, ..InspircdOptions::default() })
     }
 
     /// Starts one as the options say.
@@ -179,7 +208,8 @@ impl Inspircd {
 }
 
 fn configuration(daemon: &Daemon, ports: &Ports, options: &InspircdOptions) -> String {
-    let modules: String = MODULES.iter().map(|module| format!("<module name=\"{module}\">\n")).collect();
+    let modules = MODULES.iter().chain(options.proofs.modules());
+    let modules: String = modules.map(|module| format!("<module name=\"{module}\">\n")).collect();
     [server(daemon), modules, tls(daemon, ports), sts(ports, options), clients(ports, options), services(ports)]
         .concat()
 }
@@ -231,6 +261,9 @@ fn clients(ports: &Ports, options: &InspircdOptions) -> String {
 <performance netbuffersize="65534">
 <bind address="127.0.0.1" port="{port}" type="clients">
 <connect allow="*" {limits} {password} localmax="5000" globalmax="5000" resolvehostnames="no">
+<class name="all" commands="*" privs="*">
+<type name="all" classes="all">
+<oper name="{OPERATOR}" password="{OPERATOR_PASSWORD}" host="*@*" type="all">
 "#
     )
 }

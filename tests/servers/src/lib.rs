@@ -30,7 +30,7 @@ pub use certificate::Certificate;
 pub use counting::{Counting, Doubled, Load, Report};
 pub use fake_irc::{FakeIrc, FakeOptions, Line, Script, Visit};
 pub use hybrid::Hybrid;
-pub use inspircd::{Inspircd, InspircdLimits, InspircdOptions};
+pub use inspircd::{Inspircd, InspircdLimits, InspircdOptions, InspircdProofs};
 pub use irc_user::IrcUser;
 pub use ngircd::{Ngircd, NgircdOptions};
 pub use ports::free_port;

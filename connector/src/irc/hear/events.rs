@@ -88,7 +88,7 @@ pub(crate) struct Events<'a> {
 
 impl<'a> Events<'a> {
     pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, known: Known) -> Self {
-        let (session, network, Known { loops, heard }) = (event_id(&*ambient), network.to_owned(), known);
+        let (session, network, Known { loops, heard, .. }) = (event_id(&*ambient), network.to_owned(), known);
         let (began, tags, replayed) = Default::default();
         Events { network, session, seq: 0, ambient, outbox, loops, heard, began, tags, replayed }
     }
@@ -108,11 +108,12 @@ impl<'a> Events<'a> {
     /// Makes the events of one message, if it has any.
     pub fn hear(&mut self, message: Message, view: &mut View) {
         self.tags = Tags::of(&message, self.ambient.now());
-        let tells_account = matches!(message.command, Command::ACCOUNT(_));
+        // who had the nick then may be somebody else, and a login is told below
+        let is_of_now = !self.replayed && !matches!(message.command, Command::ACCOUNT(_));
         if let Some(from) = message.prefix {
             self.hear_from(&from, message.command, view);
-            // who has just come in is known now
-            if let Some(account) = self.tags.account.as_ref().filter(|_| !tells_account && !self.replayed) {
+            // who has just come in is known by now
+            if let Some(account) = self.tags.account.as_ref().filter(|_| is_of_now) {
                 view.channels.log_in(name(&from), Some(account));
             }
         }

@@ -116,7 +116,7 @@ impl Inquiry {
         }
         self.asked = None;
         let question = std::iter::from_fn(|| self.waiting.pop_front())
-            .find(|question| (1..=MAX_MEMBERS).contains(&view.channels.members(&question.channel)))?;
+            .find(|question| view.channels.members(&question.channel) > 0)?;
         let line = match question.about {
             About::Modes => Line::ask_modes(&question.channel),
             About::Accounts => {
@@ -130,9 +130,12 @@ impl Inquiry {
 
     /// Our names are complete in a channel that we came into: asks for the rest.
     fn entered(&mut self, channel: &str, view: &View) {
-        let about = [(About::Modes, view.isupport.channel_modes.is_told()), (About::Accounts, view.isupport.whox)];
+        let accounts = view.isupport.whox && view.channels.members(channel) <= MAX_MEMBERS;
+        let about = [(About::Modes, view.isupport.channel_modes.is_told()), (About::Accounts, accounts)];
+        // what was left to be asked when we were here last
+        self.waiting.retain(|question| !view.isupport.casemapping.same(&question.channel, channel));
         if self.waiting.is_empty() && self.asked.is_none() {
-            self.not_before = Instant::now() + self.pause;
+            self.not_before = self.not_before.max(Instant::now() + self.pause);
         }
         for (about, _) in about.into_iter().filter(|(_, sensible)| *sensible) {
             if self.waiting.len() < MAX_QUESTIONS {

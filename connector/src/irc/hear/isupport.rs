@@ -52,6 +52,8 @@ pub(crate) struct Isupport {
     pub status_marks: Option<String>,
     /// WHOX: WHO tells accounts, if it is asked for them.
     pub whox: bool,
+    /// MONITOR: it tells when a nick is taken or left (IRCv3 `monitor`).
+    pub monitor: bool,
     targets: Targets,
 }
 
@@ -80,6 +82,7 @@ impl Default for Isupport {
             modes: DEFAULT_MODES,
             status_marks: None,
             whox: false,
+            monitor: false,
             targets: Targets::default(),
         }
     }
@@ -145,7 +148,7 @@ impl Isupport {
             "CHANLIMIT" => self.channel_limits = parts(value).filter_map(channel_limit).collect(),
             "MAXCHANNELS" if self.channel_limits.is_empty() => {
                 let types = self.channel_types.clone();
-                self.channel_limits = number(value).map(|limit| (types, limit.max(1))).into_iter().collect();
+                self.channel_limits = limit(value).map(|limit| (types, limit)).into_iter().collect();
             }
             "BOT" => self.bot = value.chars().next().filter(char::is_ascii_alphabetic),
             "CHATHISTORY" => self.history = number(value).unwrap_or(0),
@@ -169,6 +172,7 @@ impl Isupport {
     fn learn_flag(&mut self, name: &str) {
         match name {
             "WHOX" => self.whox = true,
+            "MONITOR" => self.monitor = true,
             "MODES" => self.modes = MAX_ON_A_LINE,
             _ => {}
         }
@@ -193,6 +197,7 @@ impl Isupport {
             "MAXTARGETS" => self.targets.any = first.targets.any,
             "STATUSMSG" => self.status_marks = first.status_marks,
             "WHOX" => self.whox = first.whox,
+            "MONITOR" => self.monitor = first.monitor,
             _ => {}
         }
     }
@@ -224,8 +229,13 @@ fn parts(value: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// `#&:50`; without a number there is no limit.
-fn channel_limit((types, limit): (&str, &str)) -> Option<(String, usize)> {
-    Some((characters(types), number(limit)?.max(1)))
+fn channel_limit((types, most): (&str, &str)) -> Option<(String, usize)> {
+    Some((characters(types), limit(most)?))
+}
+
+/// A limit of channels; ngircd says 0 where there is none.
+fn limit(value: &str) -> Option<usize> {
+    number(value).filter(|limit| *limit > 0)
 }
 
 /// `JOIN:4`; without a number there is no limit.
@@ -290,7 +300,7 @@ mod tests {
         assert_eq!((of("NICKLEN", huge).nick_bytes, of("NICKLEN", "0").nick_bytes), (Some(128), Some(9)));
         assert_eq!((of("MODES", huge).modes, of("MODES", "0").modes), (MAX_ON_A_LINE, 1));
         assert_eq!(of("TARGMAX", &format!("JOIN:{huge}")).targets("JOIN", 1), MAX_ON_A_LINE);
-        assert_eq!(of("CHANLIMIT", "#:0").channel_limit("#a"), Some(("#", 1)));
+        assert_eq!(of("CHANLIMIT", "#:0").channel_limit("#a"), None, "as ngircd says that there is no limit");
         assert_eq!(of("CHANTYPES", &"#".repeat(500)).channel_types.len(), MAX_CHARACTERS);
         assert_eq!(of("PREFIX", "(ov)@").ranks, Ranks::default());
         let parts: Vec<String> = (0..1000).map(|n| format!("C{n}:1")).collect();

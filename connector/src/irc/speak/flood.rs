@@ -14,7 +14,7 @@ pub enum Flood {
     /// As fast as the server reads: for a server of one's own that has no limit.
     Off,
     /// At first as slowly as every public network bears, then as fast as the server proves to take it: between a line
-    /// in 8 s and two a second.
+    /// in 8 s and six a second.
     #[default]
     Learned,
     /// Always the same. A line said costs one, and so does nearly everything else that is written.
@@ -118,13 +118,19 @@ impl Budget {
         }
     }
 
-    /// The server has proved that it took so many lines, asked at that time.
-    pub fn proved(&mut self, asked_at: Instant, lines: usize) {
+    /// Whether to wait for a proof that was asked for at that time: it is late, so what is written now waits there, too.
+    pub fn awaits(&self, asked_at: Instant) -> bool {
+        self.learner.as_ref().is_some_and(|learner| learner.is_due(asked_at))
+    }
+
+    /// The server has proved that it took so many lines, asked at that time; so many more are on their way.
+    pub fn proved(&mut self, asked_at: Instant, lines: usize, behind: usize) {
         self.refill();
         let Some(learner) = &mut self.learner else { return };
         if learner.proved(asked_at, lines, self.scarce) {
-            // what it had left for us is used up
-            self.tokens = self.tokens.min(0.0);
+            // what it had left for us is used up, and what is behind waits there, too: it is worked through before more comes
+            let behind = u16::try_from(behind).map_or(f64::from(u16::MAX), f64::from);
+            self.tokens = self.tokens.min(-behind);
         }
     }
 

@@ -65,6 +65,16 @@ fn the_seeds_of_conversations_break_nothing() {
     assert!(settled >= 10, "they reach little: {settled} replies were settled");
 }
 
+/// A server that took us into a channel before it welcomed us kept the session busy until the welcome.
+#[test]
+fn what_is_to_be_asked_of_a_channel_waits_for_the_welcome() {
+    let support = "005 pubbot CASEMAPPING=ascii PREFIX=(qaohv)~&@%+ CHANTYPES=# CHANMODES=b,k,l,imnt BOT=B :are";
+    let lines = format!(" {support}\r\n:pubbot!pub@bot.host JOIN #a\r\n:irc.fuzz 366 pubbot #a :End\r\n");
+    for first in [0x80, 0xad] {
+        fuzzing::session(&[&[first], lines.as_bytes(), b"\xff\x20x\xff\x20"].concat());
+    }
+}
+
 proptest! {
     #[test]
     fn no_lines_break_the_parser(bytes in script("line")) {

@@ -118,6 +118,29 @@ async fn nothing_is_asked_of_a_server_that_would_not_say_nor_of_a_channel_that_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_very_large_channel_only_the_modes_are_asked_for() {
+    let (mut world, mut server) = in_a(network(), "CHANMODES=b,k,l,imnt WHOX").await;
+    world.event("chat.irc.#a.names").await;
+    server.hears("MODE #a").await;
+    server.says(":irc.test 324 pubbot #a +nt").await;
+    server.hears("WHO #a %tna,1").await;
+    server.says(":irc.test 315 pubbot #a :End of /WHO list.").await;
+    server.says(":pubbot!pub@bot.host JOIN #large").await;
+    for number in 0..5_000 {
+        server.says(&format!(":irc.test 353 pubbot = #large :n{number}")).await;
+    }
+    server.says(":irc.test 366 pubbot #large :End of /NAMES list.").await;
+    world.event("chat.irc.#a.names").await;
+    world.event("chat.irc.#large.join").await;
+    assert_eq!(world.event("chat.irc.#large.names").await["members"].as_array().unwrap().len(), 5_001);
+    server.hears("MODE #large").await;
+    server.says(":irc.test 324 pubbot #large +nt").await;
+    assert!(world.event("chat.irc.#large.names").await["modes"].is_array());
+    server.fence().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn accounts_are_known_from_joins_tags_and_logins_without_being_asked_for() {
     let (mut world, mut server) = in_a(network(), "PREFIX=(ohv)@%+").await;
     world.event("chat.irc.#a.names").await;

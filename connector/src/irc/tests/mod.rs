@@ -1,5 +1,6 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod actions;
 mod capabilities;
 mod certificates;
 mod channels;
@@ -14,8 +15,10 @@ mod inquiry;
 mod limits;
 mod login;
 mod multiline;
+mod oddities;
 mod proof;
 mod reconnecting;
+mod regain;
 mod registration;
 mod simulation;
 mod speaking;
@@ -24,4 +27,4 @@ mod tls;
 mod turns;
 mod vectors;
 mod voice;
-mod world;
+pub(crate) mod world;

@@ -200,10 +200,13 @@ fn known(view: &View, channel: &str) -> Option<Members> {
     Some(members)
 }
 
+fn outbox() -> Outbox {
+    Outbox::open(Arc::new(Embedded::new(Topology::default())), TestAmbient::arc(), "irc", "test", None)
+}
+
 /// Hears lines as the session does, and compares after each.
 fn compare(casemapping: &str, script: &[Happens]) {
-    let mut outbox =
-        Outbox::open(Arc::new(Embedded::new(Topology::default())), TestAmbient::arc(), "irc", "test", None);
+    let mut outbox = outbox();
     let mut events = Events::new("test", TestAmbient::arc(), &mut outbox, Known::default());
     let (mut view, mut inquiry, mut framing) = (View::new("pubbot"), Inquiry::new(true), Framing::new("test"));
     view.learn([format!("CASEMAPPING={casemapping}").as_str()].into_iter());
@@ -223,6 +226,21 @@ fn compare(casemapping: &str, script: &[Happens]) {
             assert_eq!(known(&view, channel), expected(&model, channel), "{channel} after {:?}", &script[..=number]);
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_told_again_says_nothing_of_who_has_the_nick_now() {
+    let mut outbox = outbox();
+    let mut events = Events::new("test", TestAmbient::arc(), &mut outbox, Known::default());
+    let mut view = View::new("pubbot");
+    let line = |line: &str| line.parse().unwrap();
+    events.hear(line(":pubbot!u@h JOIN #a"), &mut view);
+    events.hear(line(":alice!u@h JOIN #a"), &mut view);
+    events.hear_again(line("@account=wonder :alice!u@h PRIVMSG #a :hello"), &mut view);
+    let account = |view: &View| known(view, "#a").unwrap()[0].2.clone();
+    assert_eq!(account(&view), None);
+    events.hear(line("@account=land :alice!u@h PRIVMSG #a :hello"), &mut view);
+    assert_eq!(account(&view).as_deref(), Some("land"));
 }
 
 proptest! {

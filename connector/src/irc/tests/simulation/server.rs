@@ -364,7 +364,13 @@ impl Connection {
             }
             "JOIN" => rest.split(' ').next().unwrap_or_default().split(',').for_each(|channel| self.join(channel)),
             "QUIT" => self.hang_up("Quit"),
-            "PONG" | "MODE" | "NOTICE" | "WHO" | "WHOIS" => {}
+            "ISON" => {
+                let (nick, asked) = (self.nick(), rest.trim_start_matches(':'));
+                let is_on = self.server.state().clients.values().any(|client| client.nick == asked);
+                self.say(format!(":irc.test 303 {nick} :{}", if is_on { asked } else { "" }));
+            }
+            // there are no services
+            "PONG" | "MODE" | "NOTICE" | "PRIVMSG" | "WHO" | "WHOIS" => {}
             other => panic!("what does {other} mean? {line}"),
         }
     }
@@ -480,5 +486,5 @@ fn unlabelled(line: &str) -> (Option<&str>, &str) {
 fn said(line: &str) -> Option<(&str, &str)> {
     let (_, line) = unlabelled(line);
     let rest = line.strip_prefix("PRIVMSG ").or_else(|| line.strip_prefix("NOTICE "))?;
-    rest.split_once(" :").filter(|(_, text)| !text.starts_with('\x01'))
+    rest.split_once(" :").filter(|(target, text)| *target != "NickServ" && !text.starts_with('\x01'))
 }
