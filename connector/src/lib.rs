@@ -16,7 +16,7 @@ mod recent;
 mod replies;
 mod said;
 mod secret;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
 
 pub use permits::{Permits, USUAL};

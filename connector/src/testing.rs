@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::{Ambient, Timestamp};
+#[cfg(test)]
 use tokio::time::Instant;
 
 /// The moment at which every test happens.
@@ -30,17 +31,20 @@ impl Ambient for TestAmbient {
 }
 
 /// The same with a time that goes on from there as the runtime's clock does.
+#[cfg(test)]
 pub(crate) struct MovingAmbient {
     still: TestAmbient,
     since: Instant,
 }
 
+#[cfg(test)]
 impl MovingAmbient {
     pub fn arc() -> Arc<dyn Ambient> {
         Arc::new(MovingAmbient { still: TestAmbient::default(), since: Instant::now() })
     }
 }
 
+#[cfg(test)]
 impl Ambient for MovingAmbient {
     fn now(&self) -> Timestamp {
         self.still.now().plus(self.since.elapsed())

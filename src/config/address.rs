@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use connector::Secret;
-use connector::irc::{Answers, Channel, Server};
+use connector::irc::{Answers, Channel, Hostname, Server};
 use protocol::check_destination;
 
 /// The usual port with TLS (RFC 7194).
@@ -117,15 +117,11 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<&str>), String> {
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),
     };
-    let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match host {
-        _ if port.is_some_and(|port| port.contains(':')) => {
-            Err("an IPv6 address stands in brackets, as in ircs://[::1]:6697".to_owned())
-        }
-        "" => Err("it names no host".to_owned()),
-        host if host.chars().all(legal) => Ok((host, port)),
-        host => Err(format!("{host:?} is no host name")),
+    if port.is_some_and(|port| port.contains(':')) {
+        return Err("an IPv6 address stands in brackets, as in ircs://[::1]:6697".to_owned());
     }
+    Hostname::of(host).map_err(|why| why.to_string())?;
+    Ok((host, port))
 }
 
 fn percent_decoded(text: &str) -> Result<String, String> {
@@ -180,6 +176,7 @@ mod tests {
         for (url, expected) in [
             ("ircs://irc.libera.chat", address("irc.libera.chat", 6697, true)),
             ("irc://localhost/", address("localhost", 6667, false)),
+            ("irc://my_ircd", address("my_ircd", 6667, false)),
             ("irc://127.0.0.1:7000", address("127.0.0.1", 7000, false)),
             ("ircs://[2001:db8::1]", address("2001:db8::1", 6697, true)),
             ("irc://[::1]:7000", address("::1", 7000, false)),
@@ -203,6 +200,11 @@ mod tests {
             ("irc://[::1]6667", "colon"),
             ("irc://[h]", "no IPv6"),
             ("irc://a b", "no host name"),
+            ("irc://irc..chat", "two of its dots"),
+            ("irc://-irc.chat", "hyphen"),
+            ("irc://irc_1.chat", "'_'"),
+            ("irc://münchen.example", "xn--"),
+            ("irc://10.0.0.256", "no IPv4 address"),
             ("irc://h/#c", "`channels`"),
             ("irc://h?x", "`channels`"),
             ("irc://me:hunter2@h", "password_file"),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use connector::irc::{
-    ANSWERS_WINDOW, Answers, Channel, ClientCertificate, FileError, Fingerprint, Flood, Invites, Login, Network,
+    ANSWERS_WINDOW, Answers, Channel, ClientCertificate, FileError, Fingerprint, Flood, Invites, Login, Mask, Network,
     Server, Tls, Trust, UNPROVED,
 };
 use connector::{Expiry, Permits, Secret};
@@ -18,7 +18,7 @@ use super::tree::{Entry, Node, Origin, Value};
 use crate::nearest::did_you_mean;
 
 /// The keys of a network, for the names of environment variables.
-pub const KEYS: [&str; 25] = [
+pub const KEYS: [&str; 26] = [
     "url",
     "ca_file",
     "fingerprint",
@@ -39,6 +39,7 @@ pub const KEYS: [&str; 25] = [
     "modes",
     "channels",
     "invites",
+    "ignore",
     "flood",
     "unproved",
     "answers_expire",
@@ -56,6 +57,8 @@ const REALNAME: &str = "pubbot, a chat bot";
 const MAX_SERVERS: usize = 16;
 /// So many certificates can be pinned, as many as there can be servers, and each one's next.
 const MAX_PINNED: usize = 2 * MAX_SERVERS;
+/// So many masks can be ignored: each is compared with whoever says something.
+const MAX_IGNORED: usize = 100;
 /// More lines at once than this are no budget: 1,000.
 const MAX_BURST: i64 = 1000;
 
@@ -98,6 +101,7 @@ fn read(name: &str, key: &Origin, mut section: Section<'_>) -> Option<Network> {
         modes: section.parsed("modes", checked_modes),
         channels: channels(&mut section),
         invites: section.parsed("invites", invites).unwrap_or_default(),
+        ignore: ignore(&mut section),
         flood: flood(&mut section),
         unproved: unproved(&mut section),
         expiry: expiry(&mut section),
@@ -122,6 +126,7 @@ fn at(name: &str, servers: Vec<Server>) -> Network {
         modes: None,
         channels: Vec::new(),
         invites: Invites::default(),
+        ignore: Vec::new(),
         flood: Flood::default(),
         unproved: UNPROVED,
         expiry: Expiry::default(),
@@ -312,6 +317,22 @@ fn invites(word: &str) -> Result<Invites, String> {
         "anywhere" => Ok(Invites::Anywhere),
         word => Err(format!("{word:?} is not known; expected \"configured\" or \"anywhere\"")),
     }
+}
+
+/// Whose words are passed over.
+fn ignore(section: &mut Section<'_>) -> Vec<Mask> {
+    let what = section.path("ignore");
+    let Some(Found { value, origin }) = section.list("ignore") else { return Vec::new() };
+    if value.len() > MAX_IGNORED {
+        section.complain(&origin, format!("{what}: expected at most {MAX_IGNORED} masks, found {}", value.len()));
+        return Vec::new();
+    }
+    value.into_iter().filter_map(|node| mask(section, &what, node)).collect()
+}
+
+fn mask(section: &mut Section<'_>, what: &str, node: Node) -> Option<Mask> {
+    let Found { value, origin } = section.as_text(what, node)?;
+    value.parse().map_err(|why| section.complain(&origin, format!("{what}: {why}"))).ok()
 }
 
 fn checked_channel(section: &mut Section<'_>, what: &str, Found { value, origin }: Found<String>) -> Option<String> {

@@ -134,6 +134,18 @@ fn a_wrong_value_is_told_with_its_place() {
     complains("[networks.a]\nurl='irc://h'\nchannels=['rust']", "3:11", &["did you mean \"#rust\"?"]);
     complains("[networks.a]\nurl='irc://h'\nchannels=['#a,#b']", "3:11", &["a comma"]);
     complains("[networks.a]\nurl='irc://h'\nchannels=[{key='k'}]", "3:11", &["name: expected"]);
+    complains(
+        "[networks.a]\nurl='irc://h'\nignore=['badbot']",
+        "3:9",
+        &["networks.a.ignore: \"badbot\" is no mask", "badbot!*@*"],
+    );
+    complains("[networks.a]\nurl='irc://h'\nignore='*!*@x'", "3:8", &["expected a list in brackets"]);
+    complains(
+        &format!("[networks.a]\nurl='irc://h'\nignore={:?}", ["a!*@*"; 101]),
+        "3:8",
+        &["at most 100 masks, found 101"],
+    );
+    complains("[networks.a]\nurl='irc://h..example'", "2:5", &["networks.a.url", "two of its dots"]);
     complains("[networks.a]\nurl='irc://h'\nflood='learned'", "3:7", &["\"auto\", \"off\"", "burst"]);
     complains("[networks.a]\nurl='irc://h'\nflood={burst=0,per_second=1}", "3:14", &["from 1 to 1000"]);
     complains("[networks.a]\nurl='irc://h'\nflood={burst=1}", "3:7", &["per_second is missing"]);
@@ -149,6 +161,18 @@ fn a_wrong_value_is_told_with_its_place() {
     complains("durability = true", "1:14", &["durability: expected text in quotes, found true or false"]);
     complains("[broker]\nurl = 'rabbit'", "2:7", &["amqp://"]);
     complains("[broker]\nprefix = 'a b'", "2:10", &["is no prefix"]);
+}
+
+#[test]
+fn ignored_masks_are_a_list_or_words_with_commas() {
+    let masks = |text: &str, variables: &[(&str, &str)]| -> Vec<String> {
+        load(text, variables).unwrap().networks[0].ignore.iter().map(ToString::to_string).collect()
+    };
+    let text = "[networks.libera]\nurl='irc://h'\nignore=['*!*@spam.example', 'bad!*@*']";
+    assert_eq!(masks(text, &[]), ["*!*@spam.example", "bad!*@*"]);
+    assert_eq!(masks(text, &[("PUBBOT_NETWORKS_LIBERA_IGNORE", "a!*@*,b!*@*")]), ["a!*@*", "b!*@*"]);
+    assert!(masks(text, &[("PUBBOT_NETWORKS_LIBERA_IGNORE", "")]).is_empty());
+    assert!(masks("[networks.a]\nurl='irc://h'\nignore=[]", &[]).is_empty());
 }
 
 #[test]

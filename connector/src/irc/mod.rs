@@ -8,6 +8,8 @@
 
 mod connector;
 mod ended;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handover;
 mod hear;
 mod network;
@@ -21,10 +23,12 @@ mod visit;
 mod voice;
 
 pub use self::connector::run;
+pub use self::hear::mask::{Mask, MaskError};
 pub use self::network::{ANSWERS_WINDOW, Answers, Channel, Invites, Network, UNPROVED};
 pub use self::reach::check::{Reached, Unreachable, reach};
 pub use self::reach::dial::DialError;
 pub use self::reach::fingerprint::Fingerprint;
+pub use self::reach::hostname::{Hostname, HostnameError};
 pub use self::reach::pem::FileError;
 pub use self::reach::server::Server;
 pub use self::reach::sts::{Sts, StsAnswer};

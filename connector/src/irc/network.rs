@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::irc::{Flood, Login, Server, Tls};
+use crate::irc::{Flood, Login, Mask, Server, Tls};
 use crate::{Expiry, Permits, Secret};
 
 /// An IRC network, and who the bot is there.
@@ -30,6 +30,8 @@ pub struct Network {
     pub channels: Vec<Channel>,
     /// Which invitations to follow.
     pub invites: Invites,
+    /// Whose words are passed over.
+    pub ignore: Vec<Mask>,
     /// How fast to speak.
     pub flood: Flood,
     /// How old a reply may be that is said.

@@ -24,6 +24,7 @@ use crate::irc::hear::events::{Events, View, each, each_kick};
 use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::history::History;
 use crate::irc::hear::inquiry::Inquiry;
+use crate::irc::hear::mask::ignored_by;
 use crate::irc::hear::refusal::refusal;
 use crate::irc::hear::rejoin::{AT_ONCE, Rejoin};
 use crate::irc::hear::standard_reply::StandardReply;
@@ -410,6 +411,7 @@ impl<'a> Session<'a> {
                 let (target, text) = (target.clone(), text.clone());
                 self.echoed(&message, target, text, labelled).await
             }
+            _ if self.is_ignored(&message) => Ok(()),
             _ => {
                 self.hear_ourselves(&message);
                 self.note_channels(&message);
@@ -450,7 +452,7 @@ impl<'a> Session<'a> {
         self.history.hear(&message, &self.view.isupport, &*self.ambient);
         // it may have been said under our own nick, when we have another one now
         let by_own_nick = message.source_nickname().is_some_and(|nick| self.view.same(nick, &self.network.nick));
-        if !by_own_nick && !self.is_ours(&message) {
+        if !by_own_nick && !self.is_ours(&message) && !self.is_ignored(&message) {
             self.events.hear_again(message, &mut self.view);
         }
     }
@@ -528,6 +530,15 @@ impl<'a> Session<'a> {
 
     fn is_ours(&self, message: &Message) -> bool {
         matches!(&message.prefix, Some(Prefix::Nickname(nick, ..)) if self.view.is_me(nick))
+    }
+
+    /// Somebody says it whom the operator does not want to be heard.
+    fn is_ignored(&self, message: &Message) -> bool {
+        let mask = ignored_by(&self.network.ignore, message, self.view.isupport.casemapping);
+        if let Some(mask) = mask {
+            tracing::debug!(network = self.network.name, %mask, from = message.source_nickname(), "ignored");
+        }
+        mask.is_some()
     }
 
     /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.

@@ -85,7 +85,7 @@ impl Voice {
 
 impl Permission {
     /// A permission that this grant gives.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn of(grant: Grant) -> Self {
         Permission(watch::channel(Standing::Granted(grant)).1)
     }

@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod identity;
 pub(crate) mod inquiry;
 pub(crate) mod isupport;
+pub(crate) mod mask;
 pub(crate) mod people;
 pub(crate) mod ranks;
 pub(crate) mod refusal;

@@ -105,6 +105,7 @@ mod tests {
             modes: None,
             channels: Vec::new(),
             invites: Default::default(),
+            ignore: Vec::new(),
             flood: Flood::default(),
             expiry: crate::Expiry::default(),
             unproved: crate::irc::UNPROVED,

@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod check;
 pub(crate) mod dial;
 pub(crate) mod fingerprint;
+pub(crate) mod hostname;
 pub(crate) mod pem;
 pub(crate) mod reason;
 pub(crate) mod resolve;

@@ -258,7 +258,7 @@ impl Line {
         }
     }
 
-    fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
+    pub(crate) fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
         Line::within(MAX_LINE_BYTES, command, words, text)
     }
 

@@ -47,6 +47,7 @@ fn without_ctcp(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::irc::speak::split::tests::{check, formatted_text};
     use proptest::prelude::*;
     use protocol::{ReplyContext, ReplyKind};
 
@@ -84,15 +85,41 @@ mod tests {
         }
 
         #[test]
-        fn formatted_text_fits_into_lines_of_512_bytes_too(
-            text in "([a-z]{0,9}[ 5]|e\u{301}|👨\u{200d}👩|\x02|\x1d|\x034,15|\x0304|\x0455aaff,00ff00|\x0f){0,300}",
-            channel in "#[a-z]{0,60}",
+        fn any_text_reaches_any_target_in_whole_lines_of_512_bytes_that_are_its_pieces(
+            parts in proptest::collection::vec(prop_oneof![
+                4 => formatted_text(),
+                1 => "[a-z€]{200,700}",
+                1 => "[\r\n\0\x01]{1,3}",
+            ], 0..6),
+            target in "[@+]?#\\PC{1,40}|[a-z]{1,30}|@#[a-z]{198}",
+            identity in 3_usize..200,
+            kind in prop_oneof![Just(ReplyKind::Chat), Just(ReplyKind::Action), Just(ReplyKind::Notice)],
         ) {
-            let identity = "pubbot!~user@host.example";
-            for line in lines(&reply(ReplyKind::Action, &channel, &text), Frame { identity: identity.len(), ..Frame::default() }).0 {
-                prop_assert!(":".len() + identity.len() + " ".len() + line.bytes().len() <= 512);
-                prop_assert!(line.bytes().ends_with(b"\x01\r\n"));
+            prop_assume!(protocol::check_destination(&target).is_ok());
+            let text = parts.concat();
+            let reply = Reply { channel: target.clone(), ..reply(kind, "#c", &text) };
+            let frame = Frame { identity, ..Frame::default() };
+            let mut pieces = Vec::new();
+            for line in lines(&reply, frame).0 {
+                let line = std::str::from_utf8(line.bytes()).expect("cut within a character");
+                prop_assert!(":".len() + identity + " ".len() + line.len() <= 512, "{}", line);
+                let command = if kind == ReplyKind::Notice { "NOTICE" } else { "PRIVMSG" };
+                let text = line.strip_prefix(&format!("{command} {target} :")).and_then(|text| text.strip_suffix("\r\n"));
+                let text = match kind {
+                    ReplyKind::Action => text.and_then(|text| text.strip_prefix("\x01ACTION ")?.strip_suffix('\x01')),
+                    _ => text,
+                };
+                let text = text.expect("no whole line");
+                prop_assert!(!text.contains(['\r', '\n', '\0', '\x01']));
+                pieces.push(text.to_owned());
             }
+            let (room, mut pieces) = (Line::room(kind, &target, frame), pieces.as_slice());
+            for text in text.split(['\r', '\n']).map(|text| text.replace(['\0', '\x01'], "")) {
+                let (own, others) = pieces.split_at(split(&text, room).count());
+                check(&text, room, own)?;
+                pieces = others;
+            }
+            prop_assert!(pieces.is_empty());
         }
     }
 }

@@ -8,8 +8,11 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::irc::speak::formatting::{Formatting, begins_code, code_length};
 
-/// Pieces of `text` of at most `room` bytes each, codes included; `room` is at least 64. The spaces where it is cut
-/// between words vanish.
+/// Pieces of `text` of at most `room` bytes each, codes included; `room` is at least 64.
+///
+/// A text is `p1 s1 p2 s2 … pn sn`, in which each `s` holds nothing but spaces, and the last one perhaps codes: these vanish. A
+/// piece is a `p`, behind the codes of what is on there. Where `s` is empty, a word is cut that is too long for a line; `p` has no
+/// other before it. No unit (see [`units`]) is cut that is shorter than the room.
 pub(crate) fn split(text: &str, room: usize) -> impl Iterator<Item = Cow<'_, str>> {
     pieces(text, room).map(|Piece { codes, text, .. }| match codes.as_str() {
         "" => Cow::Borrowed(text),
@@ -30,7 +33,8 @@ pub(crate) struct Piece<'a> {
 pub(crate) fn pieces(text: &str, room: usize) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = Rest { text, formatting: Formatting::default() };
     std::iter::from_fn(move || {
-        while !rest.text.is_empty() {
+        let is_first = rest.text.len() == text.len();
+        while !rest.text.is_empty() && (is_first || !shows_nothing(rest.text)) {
             let codes = rest.formatting.codes(rest.text);
             let (text, between_words) = rest.cut(room.saturating_sub(codes.len()));
             if !text.is_empty() {
@@ -111,6 +115,11 @@ fn units(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Nothing but codes and spaces.
+fn shows_nothing(text: &str) -> bool {
+    units(text).all(|unit| unit == " " || code_length(unit) > 0)
+}
+
 /// A space with an accent on it is none.
 fn after_spaces(text: &str) -> &str {
     let spaces = text.graphemes(true).take_while(|grapheme| *grapheme == " ").count();
@@ -129,7 +138,7 @@ fn window(text: &str, room: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -177,6 +186,13 @@ mod tests {
         assert_eq!(pieces("\x034,5red 5 and", 7), ["\x034,5red", "\x034,5\x02\x025", "\x034,5and"]);
         assert_eq!(pieces("\x1done \x0f two", 6), ["\x1done \x0f", "two"]);
         assert_eq!(pieces("abcdef\x0312gh", 8), ["abcdef", "\x0312gh"]);
+    }
+
+    #[test]
+    fn what_is_left_and_shows_nothing_is_no_piece_of_its_own() {
+        assert_eq!(pieces("\x02bold\x02", 5), ["\x02bold"]);
+        assert_eq!(pieces("\x02bold\x02  \x0f ", 5), ["\x02bold"]);
+        assert_eq!(pieces("\x02 \x02", 64), ["\x02 \x02"]);
     }
 
     /// How a client shows a text: each character, and what is on there.
@@ -241,9 +257,39 @@ mod tests {
     }
 
     /// The same with formatting of every kind.
-    fn formatted_text() -> impl Strategy<Value = String> {
+    pub(in crate::irc::speak) fn formatted_text() -> impl Strategy<Value = String> {
         let part = prop_oneof![3 => part(), 1 => SWITCH, 1 => COLOUR, 1 => HEX_COLOUR];
         proptest::collection::vec(part, 0..80).prop_map(|parts| parts.concat())
+    }
+
+    /// Whether these are the pieces of the text, by what is promised of [`split`].
+    pub(in crate::irc::speak) fn check(text: &str, room: usize, pieces: &[String]) -> Result<(), TestCaseError> {
+        let boundaries: BTreeSet<usize> =
+            units(text).scan(0, |at, unit| Some(std::mem::replace(at, *at + unit.len()))).collect();
+        let is_cut_in_units = units(text).any(|unit| unit.len() + 29 > room);
+        let mut at = 0;
+        for (number, piece) in pieces.iter().enumerate() {
+            prop_assert!(!piece.is_empty() && piece.len() <= room, "{piece:?}");
+            let mut formatting = Formatting::default();
+            units(&text[..at]).filter(|unit| code_length(unit) > 0).for_each(|code| formatting.take(code));
+            let codes = formatting.codes(&text[at..]);
+            prop_assert!(piece.starts_with(&codes), "{piece:?} does not begin with {codes:?}");
+            let piece = &piece[codes.len()..];
+            if number == 0 && !text.starts_with(piece) {
+                at = text.len() - after_spaces(text).len();
+            }
+            prop_assert!(text[at..].starts_with(piece), "{piece:?} is not at {at}");
+            at += piece.len();
+            let behind = after_spaces(&text[at..]);
+            if number + 1 < pieces.len() && behind.len() == text.len() - at {
+                let first_word = units(piece).skip_while(|unit| *unit == " " || code_length(unit) > 0);
+                prop_assert!(!first_word.into_iter().any(|unit| unit == " "), "a word is cut behind others: {piece:?}");
+                prop_assert!(is_cut_in_units || boundaries.contains(&at), "a character is cut behind {piece:?}");
+            }
+            at = text.len() - behind.len();
+        }
+        prop_assert!(shows_nothing(&text[at..]), "{:?} is left out", &text[at..]);
+        Ok(())
     }
 
     fn characters(text: &str) -> impl Iterator<Item = &str> {
@@ -257,6 +303,12 @@ mod tests {
             prop_assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= room));
             let together: Vec<_> = pieces.iter().flat_map(|piece| without_spaces(piece)).collect();
             prop_assert_eq!(together, without_spaces(&text));
+        }
+
+        #[test]
+        fn pieces_are_what_is_promised(text in formatted_text(), long in "[a-zé]{0,300}", room in 64..500_usize) {
+            let text = format!("{text}{long} {text}");
+            check(&text, room, &pieces(&text, room))?;
         }
 
         #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{World, network};
+use crate::irc::Network;
 use crate::testing::NOW;
 
 /// The part of an event that differs between kinds.
@@ -414,6 +415,38 @@ async fn bytes_that_are_no_text_and_lines_without_end_harm_nobody() {
     let long = format!(":alice!a@h PRIVMSG #a :{}", "x".repeat(500));
     server.says(&long).await;
     server.sends(b":\r\n: :\r\nMODE #a x\r\n\r\n:irc.test 353\r\n:irc.test 001\r\n:irc.test 433\r\n").await;
+    server.fence().await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ignored_people_say_is_no_event_but_that_they_come_and_go_is() {
+    let ignore = ["*!*@spam.example", "bad[bot]!*@*"].map(|mask| mask.parse().unwrap()).to_vec();
+    let (mut world, mut server) = World::in_a_of(Network { ignore, ..network() }).await;
+    for spam in [
+        ":eve!e@Spam.Example PRIVMSG #a :buy",
+        ":eve!e@spam.example PRIVMSG #a :\x01ACTION sells\x01",
+        ":eve!e@spam.example NOTICE pubbot :buy",
+        ":eve!e@spam.example PRIVMSG pubbot :\x01VERSION\x01",
+        ":eve!e@spam.example INVITE pubbot #secret",
+        // by the network's case mapping
+        ":BAD{bot}!b@ham.example PRIVMSG #a :beep",
+    ] {
+        server.says(spam).await;
+    }
+    // nor what she said while we were away
+    server.says(":irc.test BATCH +z znc.in/playback #a").await;
+    server.says("@batch=z :eve!e@spam.example PRIVMSG #a :bought").await;
+    server.says("@batch=z :eve!e@ham.example PRIVMSG #a :before").await;
+    server.says(":irc.test BATCH -z").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["content"], "before");
+    server.says(":eve!e@spam.example JOIN #a").await;
+    assert_eq!(world.event("chat.irc.#a.join").await["user"], "eve");
+    // she is somebody else now
+    server.says(":eve!e@ham.example PRIVMSG #a :hi").await;
+    assert_eq!(world.event("chat.irc.#a.chat").await["content"], "hi");
+    server.says(":eve!e@spam.example QUIT :bye").await;
+    assert_eq!(world.event("chat.irc.#a.leave").await["user"], "eve");
     server.fence().await;
     world.ends(server).await;
 }

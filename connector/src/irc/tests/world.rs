@@ -60,6 +60,7 @@ pub fn network() -> Network {
             Channel { name: "#secret".into(), key: Some(Secret::new("sesame")), answers: crate::irc::Answers::All },
         ],
         invites: Default::default(),
+        ignore: Vec::new(),
         flood: Flood::Off,
         expiry: crate::Expiry::default(),
         unproved: crate::irc::UNPROVED,
