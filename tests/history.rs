@@ -157,3 +157,23 @@ fn what_was_said_while_the_bot_was_away_comes_once_and_is_not_answered() {
     let expected: Vec<String> = (0..20).chain(40..60).map(|n| format!("n{n}")).collect();
     assert_eq!(answers, expected);
 }
+
+/// The embedded broker keeps on disk up to when everything was heard.
+#[test]
+fn a_killed_up_asks_from_where_it_was_killed() {
+    let network = Network::start();
+    let world = World::new(Kind::Up, network.irc.port(), &["#room"]);
+    let mut bot = world.bot(0);
+    network.irc.wait_for_join("#room");
+    network.hears_alice_say(0..1);
+    // it is written down every 5 s
+    std::thread::sleep(Duration::from_secs(7));
+    let last = network.said.lock().unwrap().last().unwrap().0;
+    bot[0].kill();
+    network.hears_alice_say(1..2);
+    let _bot = world.bot(0);
+    let mut asked = std::iter::repeat_with(|| network.irc.next_line().text());
+    let since = asked.find_map(|line| line.strip_prefix("CHATHISTORY AFTER #room timestamp=").map(str::to_owned));
+    let since = since.and_then(|since| Timestamp::parse(since.split(' ').next().unwrap())).unwrap();
+    assert_eq!(since, last.minus(Duration::from_secs(10)));
+}

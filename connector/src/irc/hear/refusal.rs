@@ -23,7 +23,9 @@ const ERRORS: u16 = 400;
 pub(crate) fn refusal(message: &Message, labelled: Labelled) -> Option<Refusal> {
     if let Some(reply) = StandardReply::read(&message.command) {
         let refuses = reply.is_refusal() && reply.is_about_something_said();
-        let (label, target) = (label(labelled), reply.context.first().cloned());
+        // a message of several lines is refused as a batch, and what is told then is its limit
+        let target = reply.context.first().filter(|_| reply.command != "BATCH").cloned();
+        let label = label(labelled);
         return refuses.then_some(Refusal { label, target, why: reply.why, too_fast: false });
     }
     if let (Command::NOTICE(_, text), None | Some(Prefix::ServerName(_))) = (&message.command, &message.prefix) {

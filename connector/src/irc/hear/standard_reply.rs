@@ -30,7 +30,7 @@ impl<'a> StandardReply<'a> {
 
     /// Whether it is about a line that somebody is to read.
     pub fn is_about_something_said(&self) -> bool {
-        matches!(self.command, "PRIVMSG" | "NOTICE")
+        matches!(self.command, "PRIVMSG" | "NOTICE" | "BATCH")
     }
 
     /// Puts it into the log; a refusal of something said is told where that ends.

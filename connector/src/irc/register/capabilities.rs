@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::irc::speak::line::Line;
+use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Means;
 
 /// What is asked for where it is offered; what needs another stands behind it.
@@ -50,6 +51,8 @@ pub(crate) struct Capabilities {
     echoes: bool,
     /// The network tells what was said before.
     pub history: bool,
+    /// How much one message may have, where several lines can be one.
+    pub multiline: Option<Multiline>,
 }
 
 impl Capabilities {
@@ -126,6 +129,7 @@ impl Negotiation {
         Capabilities {
             labels: self.has("labeled-response") && self.has("batch"),
             echoes: self.has("echo-message"),
+            multiline: self.multiline(),
             history: [HISTORY, "batch", "server-time"].into_iter().all(|needed| self.has(needed)),
         }
     }
@@ -133,6 +137,11 @@ impl Negotiation {
     /// The names of all that was agreed upon.
     pub fn granted(&self) -> &[&'static str] {
         &self.agreed
+    }
+
+    fn multiline(&self) -> Option<Multiline> {
+        let all = [MULTILINE, "batch", "message-tags"].into_iter().all(|needed| self.has(needed));
+        self.offered(MULTILINE).filter(|_| all).and_then(Multiline::parse)
     }
 
     /// Whether this was agreed upon.

@@ -15,6 +15,7 @@ use crate::irc::speak::choice::{Choices, Decision, handler};
 use crate::irc::speak::flood::Urgency;
 use crate::irc::speak::line::Frame;
 use crate::irc::speak::loops::Loops;
+use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Written;
 use crate::irc::speak::round::{Next, Round};
 use crate::irc::speak::under_way::UnderWay;
@@ -56,6 +57,11 @@ impl Agenda {
     /// This limits how much can be said on a line from now on.
     pub fn set_frame(&mut self, frame: Frame) {
         self.under_way.frame = frame;
+    }
+
+    /// How much one message may have, where several lines can be one.
+    pub fn set_multiline(&mut self, multiline: Option<Multiline>) {
+        self.under_way.multiline = multiline;
     }
 
     /// Takes replies from these queues from now on.

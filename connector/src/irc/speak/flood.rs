@@ -96,6 +96,16 @@ impl Budget {
         }
     }
 
+    /// A line was granted, and is written: what it costs beyond that is paid later.
+    pub fn charge_rest(&mut self, line: &Line) {
+        let rest = cost(line) - 1.0;
+        if rest > 0.0
+            && let Some(pace) = self.refill()
+        {
+            self.tokens = (self.tokens - rest).max(-pace.per_second * DEBT.as_secs_f64());
+        }
+    }
+
     /// When there will be a token: now, if there is one.
     pub fn next(&mut self, urgency: Urgency) -> Instant {
         match self.refill() {
@@ -153,7 +163,8 @@ fn cost(line: &Line) -> f64 {
     match words.next() {
         Some(b"CAP" | b"AUTHENTICATE" | b"PASS" | b"USER") => 0.0,
         Some(b"JOIN") => words.next().map_or(1.0, |channels| channels.split(|byte| *byte == b',').map(|_| 1.0).sum()),
-        _ => 1.0,
+        // several are written as one
+        _ => line.bytes().iter().filter(|byte| **byte == b'\n').map(|_| 1.0).sum(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! A line for the server. Everything that goes out is put together here, and nothing that is put in can end the line or
 //! leave its place on it: CR, LF and NUL are left out of every part, spaces out of all but the last.
 
+use std::borrow::Cow;
+
 use protocol::ReplyKind;
 
 use crate::Secret;
@@ -8,6 +10,9 @@ use crate::irc::hear::framing::{MAX_LINE_BYTES, MAX_LINELEN};
 
 /// What CTCP puts around an action (CTCP, "ACTION").
 const ACTION: (&str, &str) = ("\x01ACTION ", "\x01");
+/// What stands before the lines of one message, and before those that go on where the one before it ended.
+const PART: &[u8] = b"@batch=m ";
+const GOES_ON: &[u8] = b"@batch=m;draft/multiline-concat ";
 /// A line has at least so many bytes for text, however long the server says our own address is.
 const MIN_TEXT_BYTES: usize = 64;
 
@@ -26,7 +31,7 @@ impl Default for Frame {
     }
 }
 
-/// A complete line, its CR LF included. It has no `Debug`, since it may hold a password.
+/// A complete line, its CR LF included; or several that must not be parted. It has no `Debug`, since it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Line(Vec<u8>);
 
@@ -130,6 +135,18 @@ impl Line {
         }
     }
 
+    /// Several lines of text that are one message (IRCv3 `draft/multiline`); true for those that go on where the one before
+    /// it ended.
+    pub fn multiline<'a>(target: &str, texts: impl Iterator<Item = (&'a str, bool)>) -> Self {
+        let mut bytes = Line::new("BATCH", &["+m", "draft/multiline", target], None).0;
+        for (text, goes_on) in texts {
+            bytes.extend_from_slice(if goes_on { GOES_ON } else { PART });
+            bytes.extend_from_slice(&Line::say(ReplyKind::Chat, target, text).0);
+        }
+        bytes.extend_from_slice(b"BATCH -m\r\n");
+        Line(bytes)
+    }
+
     /// A CTCP message that nobody answers; `text` has its frame.
     pub fn ctcp(target: &str, text: &str) -> Self {
         Line::new("NOTICE", &[target], Some(&[text]))
@@ -145,10 +162,20 @@ impl Line {
         frame.line.saturating_sub(around + frame.identity + target.len()).max(MIN_TEXT_BYTES)
     }
 
-    /// What stands behind the first colon, without the line's end: of something said, its text.
-    pub fn text(&self) -> &[u8] {
-        let behind = self.0.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
-        self.0[behind..].strip_suffix(b"\r\n").unwrap_or_default()
+    /// What stands behind the first colon, without the line's end: of something said, its text. Of a message of several
+    /// lines it is that of all, put together.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        if !self.0.starts_with(b"BATCH +") {
+            return Cow::Borrowed(behind_colon(&self.0));
+        }
+        let mut text = Vec::new();
+        for line in self.0.split_inclusive(|byte| *byte == b'\n').filter(|line| line.starts_with(b"@")) {
+            if !text.is_empty() && !line.starts_with(GOES_ON) {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(behind_colon(line));
+        }
+        Cow::Owned(text)
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -175,6 +202,11 @@ impl Line {
         line.extend_from_slice(b"\r\n");
         Line(line)
     }
+}
+
+fn behind_colon(line: &[u8]) -> &[u8] {
+    let behind = line.windows(2).position(|two| two == b" :").map_or(0, |colon| colon + 2);
+    line[behind..].strip_suffix(b"\r\n").unwrap_or_default()
 }
 
 /// Adds a word: it can't be empty, hold a space, or begin with the colon that would make it the last.

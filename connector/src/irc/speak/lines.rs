@@ -13,14 +13,17 @@ use crate::irc::speak::split::split;
 pub(crate) fn lines(reply: &Reply, frame: Frame) -> (VecDeque<Line>, String) {
     let room = Line::room(reply.kind, &reply.channel, frame);
     let (mut lines, mut first) = (VecDeque::new(), None);
-    for content in &reply.content.0 {
-        for text in IrcText::lines(content) {
-            let text = without_ctcp(&text);
-            first.get_or_insert_with(|| text.to_string());
-            lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, &piece)));
-        }
+    for text in texts(reply) {
+        lines.extend(split(&text, room).map(|piece| Line::say(reply.kind, &reply.channel, &piece)));
+        first.get_or_insert(text);
     }
     (lines, first.unwrap_or_default())
+}
+
+/// What a reply says, line by line, however long they are.
+pub(crate) fn texts(reply: &Reply) -> impl Iterator<Item = String> {
+    let texts = reply.content.0.iter().flat_map(|content| IrcText::lines(content));
+    texts.map(|text| without_ctcp(&text).into_owned())
 }
 
 /// The first of the lines, as many as are allowed; where some are cut, the last says how many.

@@ -7,6 +7,7 @@ pub(crate) mod formatting;
 pub(crate) mod line;
 pub(crate) mod lines;
 pub(crate) mod loops;
+pub(crate) mod multiline;
 pub(crate) mod pace;
 pub(crate) mod proof;
 pub(crate) mod round;

@@ -269,7 +269,10 @@ impl<'a> Turn<'a> {
             Order::Write(line) => self.add(&line),
             Order::Ask(line) => self.question = Some(line),
             Order::Frame(frame) => self.agenda.set_frame(frame),
-            Order::Capabilities(capabilities) => self.means = capabilities.means(),
+            Order::Capabilities(capabilities) => {
+                self.means = capabilities.means();
+                self.agenda.set_multiline(capabilities.multiline);
+            }
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
             Order::Refused(refusal) => self.refused(&refusal),
@@ -355,7 +358,8 @@ impl<'a> Turn<'a> {
 
     fn say_line(&mut self) {
         let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
-        match self.unproved.write(reply, number, &channel, line.text(), self.means) {
+        self.budget.charge_rest(&line);
+        match self.unproved.write(reply, number, &channel, &line.text(), self.means) {
             Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
             None => self.write.extend_from_slice(line.bytes()),
         }

@@ -11,13 +11,30 @@ use crate::irc::speak::formatting::{Formatting, begins_code, code_length};
 /// Pieces of `text` of at most `room` bytes each, codes included; `room` is at least 64. The spaces where it is cut
 /// between words vanish.
 pub(crate) fn split(text: &str, room: usize) -> impl Iterator<Item = Cow<'_, str>> {
+    pieces(text, room).map(|Piece { codes, text, .. }| match codes.as_str() {
+        "" => Cow::Borrowed(text),
+        _ => Cow::Owned(codes + text),
+    })
+}
+
+/// A piece of a text.
+pub(crate) struct Piece<'a> {
+    /// The codes of what was on where the one before it was cut.
+    pub codes: String,
+    pub text: &'a str,
+    /// There were spaces behind it, where it was cut.
+    pub between_words: bool,
+}
+
+/// The same with what makes one text of them again.
+pub(crate) fn pieces(text: &str, room: usize) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = Rest { text, formatting: Formatting::default() };
     std::iter::from_fn(move || {
         while !rest.text.is_empty() {
             let codes = rest.formatting.codes(rest.text);
-            let piece = rest.cut(room.saturating_sub(codes.len()));
-            if !piece.is_empty() {
-                return Some(if codes.is_empty() { Cow::Borrowed(piece) } else { Cow::Owned(codes + piece) });
+            let (text, between_words) = rest.cut(room.saturating_sub(codes.len()));
+            if !text.is_empty() {
+                return Some(Piece { codes, text, between_words });
             }
         }
         None
@@ -38,16 +55,16 @@ struct Place<'a> {
 }
 
 impl<'a> Rest<'a> {
-    /// Takes as much as fits from the beginning.
-    fn cut(&mut self, room: usize) -> &'a str {
+    /// Takes as much as fits from the beginning; whether there were spaces behind it.
+    fn cut(&mut self, room: usize) -> (&'a str, bool) {
         if self.text.len() <= room {
-            return std::mem::take(&mut self.text);
+            return (std::mem::take(&mut self.text), false);
         }
         let end = self.end(room);
         let (piece, behind) = self.text.split_at(end.at);
         (self.text, self.formatting) = (after_spaces(behind), end.formatting);
         let between_words = self.text.len() < behind.len();
-        if between_words { before_spaces(piece) } else { piece }
+        (if between_words { before_spaces(piece) } else { piece }, between_words)
     }
 
     /// Where the piece ends: before the last space that lies within the room or right behind it; else behind the last

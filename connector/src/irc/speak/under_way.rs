@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::irc::speak::line::Frame;
 use crate::irc::speak::lines::{cut, lines};
 use crate::irc::speak::loops::Loops;
+use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Written;
 use crate::irc::speak::round::Saying;
 use crate::replies::{Replies, ToSay};
@@ -18,18 +19,20 @@ pub(crate) struct UnderWay {
     loops: Loops,
     /// What limits how much can be said on a line.
     pub frame: Frame,
+    /// How much one message may have, where several lines can be one.
+    pub multiline: Option<Multiline>,
 }
 
 /// A reply that is being said, or waits for the proofs of its lines.
 struct Begun {
     to_say: ToSay,
-    /// How many lines it has.
+    /// How many lines it has; several that are one message count as one.
     total: u32,
 }
 
 impl UnderWay {
     pub fn new(loops: Loops) -> Self {
-        UnderWay { begun: HashMap::new(), loops, frame: Frame::default() }
+        UnderWay { begun: HashMap::new(), loops, frame: Frame::default(), multiline: None }
     }
 
     /// Begins with a reply; `None` if nothing of it is to be said, which settles it.
@@ -54,6 +57,10 @@ impl UnderWay {
         let mut lines = cut(all, allowed, reply, self.frame);
         if let Some(event) = reply.in_reply_to {
             lines.iter().for_each(|_| self.loops.said(event, &first));
+        }
+        // what was begun line by line goes on so
+        if let Some(multiline) = self.multiline.filter(|_| to_say.said == 0) {
+            lines = multiline.join(reply, lines, wanted > allowed, self.frame);
         }
         let total = u32::try_from(lines.len()).unwrap_or(u32::MAX);
         lines.drain(..lines.len().min(usize::try_from(to_say.said).unwrap_or(usize::MAX)));

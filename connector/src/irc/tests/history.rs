@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use protocol::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::world::{Server, Shaky, World, network};
+use crate::irc::{Flood, Network};
 use crate::testing::NOW;
 
 /// What a server offers that keeps a history, in the order in which it is asked for.
@@ -194,6 +195,35 @@ async fn who_said_something_in_private_is_asked_for_too() {
     assert_eq!((&event["private"], &event["replayed"]), (&json!(true), &json!(true)));
     server.fence().await;
     world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_wait_for_the_flood_budget() {
+    let flood = Flood::Budget { burst: 3, per_second: 0.25 };
+    let (mut world, mut server) = World::in_a_with(CAPABILITIES, Network { flood, ..network() }).await;
+    server.says(&line("msgid=before;", 100.0, "before")).await;
+    world.event("chat.irc.#a.chat").await;
+    drop(server);
+    let mut server = comes_back_to(&mut world, "CHATHISTORY=50").await;
+    let mut asked = Vec::new();
+    while asked.len() < 3 {
+        let line = server.line().await;
+        if line.starts_with("CHATHISTORY TARGETS") {
+            server.says("FAIL CHATHISTORY UNKNOWN_COMMAND TARGETS :Unknown command").await;
+        } else if line.starts_with("CHATHISTORY") {
+            let text = line_of_page(asked.len());
+            server.tells(&[text]).await;
+        } else {
+            continue;
+        }
+        asked.push(Instant::now());
+    }
+    let pauses: Vec<_> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(pauses.iter().all(|pause| *pause >= Duration::from_millis(3_900)), "{pauses:?}");
+}
+
+fn line_of_page(n: usize) -> String {
+    line(&format!("batch=h;msgid=p{n};"), 60.0 - n as f64, "x")
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod history;
 mod inquiry;
 mod limits;
 mod login;
+mod multiline;
 mod proof;
 mod reconnecting;
 mod registration;

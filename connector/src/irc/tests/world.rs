@@ -366,8 +366,9 @@ impl Server {
         self.hears("NICK pubbot").await;
         self.hears("USER pub 0 * :A bot").await;
         if !capabilities.is_empty() {
-            let list = capabilities.join(" ");
-            self.says(&format!(":irc.test CAP * LS :{list}")).await;
+            self.says(&format!(":irc.test CAP * LS :{}", capabilities.join(" "))).await;
+            let names: Vec<&str> = capabilities.iter().filter_map(|capability| capability.split('=').next()).collect();
+            let list = names.join(" ");
             self.hears(&format!("CAP REQ :{list}")).await;
             self.hears("CAP END").await;
             self.says(&format!(":irc.test CAP * ACK :{list}")).await;
