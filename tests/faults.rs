@@ -15,4 +15,5 @@ mod observer;
 mod outside;
 mod size;
 mod stage;
+mod unwelcome;
 mod worker;

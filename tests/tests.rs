@@ -15,6 +15,7 @@ mod late;
 mod login;
 mod memory;
 mod networks;
+mod nick;
 mod ordered;
 mod queues;
 mod service;

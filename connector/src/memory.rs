@@ -139,11 +139,13 @@ impl Memory {
         written.filter(|entry| entry.progress() == Progress::Whole).map(|entry| entry.id()).collect()
     }
 
-    /// A record could not be written, and waits again.
-    pub fn not_written(&mut self, number: u64) {
+    /// A record could not be written, and waits again. Whether it told of replies, which wait for it.
+    pub fn not_written(&mut self, number: u64) -> bool {
         let (entries, heard) = self.take(number);
+        let told_of_replies = !entries.is_empty();
         self.waiting.extend(entries);
         self.heard.not_written(&heard);
+        told_of_replies
     }
 
     /// Nobody asks any more what became of the records on their way: all wait again.

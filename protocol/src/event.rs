@@ -78,7 +78,8 @@ pub struct Chat {
     pub head: Head,
     /// The speaker's nick.
     pub source: String,
-    /// What was said, without the bot's nick where it was addressed.
+    /// What was said, without the bot's nick where it was addressed; of a message of several lines (IRCv3 `multiline`) with
+    /// `\n` between them.
     pub content: String,
     /// What was said, to the letter; only when a prefix was removed from `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -272,7 +272,12 @@ impl Connector {
             .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
-        self.might_speak = session.might_speak();
+        self.known.losses = session.losses(why.is_kill());
+        self.might_speak = session.might_speak() && !why.is_kill();
+        if why.is_kill() {
+            // no ghost of ours is left, and who had us killed may speak under our nick now
+            self.spoke_under = None;
+        }
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {

@@ -9,6 +9,9 @@ use crate::irc::register::sasl::SaslError;
 use crate::irc::session::PONG_WITHIN;
 use crate::irc::speak::flood::is_flood;
 
+/// What servers say to whom they throw out for somebody else.
+const KILLS: [&str; 3] = ["killed", "ghost command", "regained by services"];
+
 /// Why a session is over.
 #[derive(Debug, Error)]
 pub(crate) enum Ended {
@@ -48,5 +51,12 @@ impl Ended {
     /// Whether the server threw us out because we said too much.
     pub fn is_flood(&self) -> bool {
         matches!(self, Ended::Closed(Some(last_words)) if is_flood(last_words))
+    }
+
+    /// Whether somebody had the server throw us out: an operator, or services for whoever has our account.
+    pub fn is_kill(&self) -> bool {
+        let Ended::Closed(Some(last_words)) = self else { return false };
+        let last_words = last_words.to_lowercase();
+        KILLS.iter().any(|words| last_words.contains(words))
     }
 }

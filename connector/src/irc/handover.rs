@@ -36,6 +36,16 @@ impl Handover {
         secret.map(|secret| Line::ctcp(nick, &format!("{}{secret}\x01", CALL)))
     }
 
+    /// Whether we may speak at this moment.
+    pub fn may_speak(&self) -> bool {
+        self.permission.number().is_some()
+    }
+
+    /// Whether nobody else can ever speak for us.
+    pub fn is_alone(&self) -> bool {
+        self.permission.get().is_some_and(|grant| grant.lease.is_endless())
+    }
+
     /// Whether the message calls upon us, and we may not speak.
     pub fn is_called(&self, message: &Message) -> bool {
         let (Command::PRIVMSG(_, text) | Command::NOTICE(_, text)) = &message.command else { return false };

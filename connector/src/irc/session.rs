@@ -31,8 +31,10 @@ use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
 use crate::irc::reach::sts::{Sts, StsAnswer};
 use crate::irc::register::capabilities::Capabilities;
+use crate::irc::register::losses::Losses;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
+use crate::irc::register::regain::{Meaning, Regain, Standing};
 use crate::irc::register::registration::{Registration, Todo, join_lines};
 use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
@@ -51,11 +53,6 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How often the nick is asked for that somebody else has: at first, and after a minute.
-const REGAIN_EVERY: Duration = Duration::from_secs(2);
-const REGAIN_LATER_EVERY: Duration = Duration::from_secs(15);
-/// From then on the nick is asked for less often.
-const REGAIN_EAGERLY: Duration = Duration::from_secs(60);
 /// How long the channels wait for what the server says of itself behind its welcome, if nothing shows that this is over.
 const INTRODUCED_WITHIN: Duration = Duration::from_secs(1);
 /// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
@@ -70,6 +67,7 @@ const GOODBYE: &str = "pubbot";
 pub(crate) struct Known {
     pub loops: Loops,
     pub heard: Heard,
+    pub losses: Losses,
 }
 
 /// One connection's state.
@@ -99,8 +97,7 @@ pub(crate) struct Session<'a> {
     handover: Handover,
     /// Whoever speaks now has told us to leave.
     called: bool,
-    /// When the nick is asked for next that we should have.
-    regain: Option<Instant>,
+    regain: Regain,
     /// The server welcomed us.
     was_up: bool,
     /// Until when the channels wait for what the server says of itself.
@@ -158,6 +155,7 @@ impl<'a> Session<'a> {
             registration: Registration::new(network.clone(), ambient.clone()),
             modes: Modes::new(network.modes.clone()),
             view: View::new(&network.nick),
+            regain: Regain::new(network.clone(), known.losses.clone()),
             history: History::new(&network.name, known.heard.clone()),
             events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
@@ -177,7 +175,6 @@ impl<'a> Session<'a> {
             fence,
             handover,
             called: false,
-            regain: None,
             was_up: false,
             introduction: None,
             identifying: None,
@@ -222,6 +219,20 @@ impl<'a> Session<'a> {
     /// Whether it was under a nick that allows to speak, at some time.
     pub fn might_speak(&self) -> bool {
         self.joined
+    }
+
+    /// How often the nick was taken from us; `killed` is one more time, if we had it.
+    pub fn losses(&self, killed: bool) -> Losses {
+        let mut losses = self.regain.losses().clone();
+        if killed && self.was_up && self.has_own_nick() {
+            losses.note();
+        }
+        losses
+    }
+
+    /// Whether the nick is the one that we should have; a longer one the server cuts.
+    fn has_own_nick(&self) -> bool {
+        self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick))
     }
 
     /// How long it was registered; `None` if never.
@@ -293,9 +304,10 @@ impl<'a> Session<'a> {
         if length == 0 {
             return Err(Ended::Closed(self.last_words.take()));
         }
-        (self.last_heard, self.pinged) = (Instant::now(), None);
         self.framing.feed(&bytes[..length]);
         while let Some(message) = self.framing.next_message() {
+            // a line that never ends is a silence, too
+            (self.last_heard, self.pinged) = (Instant::now(), None);
             self.handle(message).await?;
         }
         Ok(())
@@ -321,9 +333,16 @@ impl<'a> Session<'a> {
         }
         if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
             self.rejoin.logged_in();
+            self.regain.logged_in();
         }
         if self.join_refused(&message) {
             return Ok(());
+        }
+        let own = self.view.isupport.nick_that_fits(&self.network.nick);
+        match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
+            Meaning::Ours => return Ok(()),
+            Meaning::Taken => self.nick_is_taken(),
+            Meaning::Other => {}
         }
         if let Some(refusal) = refusal(&message, labelled) {
             self.order(Order::Refused(refusal)).await?;
@@ -331,6 +350,7 @@ impl<'a> Session<'a> {
             self.order(Order::Proved(Proof::Label(label))).await?;
         }
         if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
+            self.regain.nickserv_answered(nickserv::is_refusal(&message));
             self.stop_waiting_for_nickserv().await?;
         }
         if let Some(todo) = self.registration.hear(&message)? {
@@ -504,8 +524,6 @@ impl<'a> Session<'a> {
             {
                 self.ask_for_next_nick(last).await
             }
-            // it is asked for again and again
-            Response::ERR_NICKNAMEINUSE | Response::ERR_UNAVAILRESOURCE if self.regain.is_some() => Ok(()),
             refusal if refusal.is_error() && refusal != Response::ERR_NOMOTD => {
                 self.refused(refusal, parameters);
                 Ok(())
@@ -575,12 +593,11 @@ impl<'a> Session<'a> {
 
     /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
     async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
-        let Phase::Registered { since } = self.phase else { return Ok(()) };
-        if self.identifying.is_some() || self.introduction.is_some() {
+        let is_over = self.identifying.is_none() && self.introduction.is_none();
+        if !matches!(self.phase, Phase::Registered { .. }) || !is_over {
             return Ok(());
         }
-        // a longer one the server cuts
-        let own = self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick));
+        let own = self.has_own_nick();
         let says = match self.fence {
             _ if own => Nick::Allows,
             NickFence::Up => Nick::Forbids,
@@ -588,12 +605,13 @@ impl<'a> Session<'a> {
         };
         let allowed = says != Nick::Forbids;
         if own {
-            self.regain = None;
-        } else if self.regain.is_none() {
+            if self.regain.has() && !self.registration.is_logged_in() {
+                self.send_all(nickserv::identify(&self.network.login)).await?;
+            }
+        } else if self.regain.lacks() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
             let (nick, network) = (&self.network.nick, &self.network.name);
             tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
-            self.regain = Some(Instant::now() + regain_pause(since));
         }
         if allowed && !self.joined {
             self.joined = true;
@@ -696,13 +714,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for the nick that we should have.
-    async fn ask_for_own_nick(&mut self, since: Instant) -> Result<(), Ended> {
-        self.regain = Some(Instant::now() + regain_pause(since));
-        if let Some(call) = self.handover.call(&self.network.nick).filter(|_| self.fence == NickFence::Up) {
-            self.send(call).await?;
+    /// Does what is due for the nick that we should have.
+    async fn regain(&mut self) -> Result<(), Ended> {
+        let nick = self.view.isupport.nick_that_fits(&self.network.nick);
+        let calls = self.regain.is_call_due() && self.fence == NickFence::Up;
+        let call = if calls { self.handover.call(nick) } else { None };
+        let standing = Standing {
+            nick,
+            monitor: self.view.isupport.monitor,
+            logged_in: self.registration.is_logged_in(),
+            has_lock: self.handover.may_speak(),
+        };
+        let lines = self.regain.due(standing, call);
+        self.send_all(lines).await
+    }
+
+    /// Somebody may have taken our nick because they speak now.
+    fn nick_is_taken(&mut self) {
+        if !self.handover.is_alone() {
+            self.fence = NickFence::Up;
         }
-        self.send(Line::nick(&self.network.nick.clone())).await
     }
 
     /// Asks for the next nick, since the last was refused.
@@ -768,7 +799,7 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
-        let asking = [self.regain, self.next_join(), self.inquiry.next()];
+        let asking = [self.regain.next(), self.next_join(), self.inquiry.next()];
         let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
         let moments =
             [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];
@@ -796,7 +827,7 @@ impl<'a> Session<'a> {
             _ if is_due(self.identifying) => self.stop_waiting_for_nickserv().await,
             (Phase::Registering, _) => Ok(()),
             (Phase::Registered { .. }, Some(_)) => Err(Ended::Silent),
-            (Phase::Registered { since }, None) if is_due(self.regain) => self.ask_for_own_nick(since).await,
+            (Phase::Registered { .. }, None) if is_due(self.regain.next()) => self.regain().await,
             (Phase::Registered { .. }, None) if is_due(self.next_join()) => self.join().await,
             (Phase::Registered { .. }, None) if is_due(self.inquiry.next()) => {
                 let question = self.inquiry.ask(&self.view);
@@ -816,8 +847,4 @@ async fn closed(orders: &Option<mpsc::Sender<Order>>) {
         Some(orders) => orders.closed().await,
         None => std::future::pending().await,
     }
-}
-
-fn regain_pause(since: Instant) -> Duration {
-    if since.elapsed() < REGAIN_EAGERLY { REGAIN_EVERY } else { REGAIN_LATER_EVERY }
 }

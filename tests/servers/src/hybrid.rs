@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::daemon::{Daemon, offered};
+use crate::irc_user::{OPERATOR, OPERATOR_PASSWORD};
 use crate::ports::free_port;
 
 /// Where `scripts/test` unpacks the package.
@@ -116,6 +117,10 @@ class {{
     number_per_ip_local = 5000; number_per_ip_global = 5000; max_number = 5000;
 }};
 auth {{ user = "*@*"; class = "users"; {flags} }};
+operator {{
+    name = "{OPERATOR}"; user = "*@*"; password = "{OPERATOR_PASSWORD}"; encrypted = no; class = "users";
+    flags = kill, kline, unkline;
+}};
 general {{
     disable_auth = yes; throttle_count = 5000; throttle_time = 1 second;
     default_floodcount = {floodcount}; default_floodtime = 1 second;

@@ -18,6 +18,7 @@
 
 use crate::certificate::Certificate;
 use crate::daemon::{Daemon, offered};
+use crate::irc_user::{OPERATOR, OPERATOR_PASSWORD};
 use crate::ports::free_port;
 
 const PROGRAM: &str = "inspircd";
@@ -231,6 +232,9 @@ fn clients(ports: &Ports, options: &InspircdOptions) -> String {
 <performance netbuffersize="65534">
 <bind address="127.0.0.1" port="{port}" type="clients">
 <connect allow="*" {limits} {password} localmax="5000" globalmax="5000" resolvehostnames="no">
+<class name="all" commands="*" privs="*">
+<type name="all" classes="all">
+<oper name="{OPERATOR}" password="{OPERATOR_PASSWORD}" host="*@*" type="all">
 "#
     )
 }

@@ -9,6 +9,10 @@ use crate::PATIENCE;
 use crate::guarded::connect;
 use crate::transcript::{Transcript, last};
 
+/// Who may be an operator of the servers here, and how they prove it.
+pub(crate) const OPERATOR: &str = "oper";
+pub(crate) const OPERATOR_PASSWORD: &str = "operate";
+
 /// A raw IRC client. Its waits last up to 30 s, then panic with what was heard.
 pub struct IrcUser {
     nick: String,
@@ -76,6 +80,14 @@ impl IrcUser {
             word(line, 3).eq_ignore_ascii_case(channel) && (numeric == "366" || numeric.starts_with('4'))
         });
         assert!(word(&answer, 1) == "366", "{} can't join {channel}: {answer}", self.nick);
+    }
+
+    /// Becomes an operator of the server: may KILL and KLINE.
+    pub fn becomes_operator(&self) {
+        let from = self.transcript.len();
+        self.send_raw(&format!("OPER {OPERATOR} {OPERATOR_PASSWORD}"));
+        let answer = self.waits(from, |line| matches!(word(line, 1), "381" | "464" | "481" | "491"));
+        assert!(word(&answer, 1) == "381", "{} is no operator: {answer}", self.nick);
     }
 
     /// Says one line to a channel or a nick.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::guarded::{Guarded, connect, find_program, wait_until_ready};
+use crate::irc_user::{OPERATOR, OPERATOR_PASSWORD};
 use crate::ports::free_port;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -86,6 +87,7 @@ fn configuration(port: u16, options: &NgircdOptions) -> String {
     format!(
         "[Global]\nName = irc.test.local\nInfo = a private test server\nListen = 127.0.0.1\nPorts = {port}\n{password}\
          [Limits]\nMaxConnections = 0\nMaxConnectionsIP = 0\nMaxJoins = 0\nMaxNickLength = 30\n{penalty}\
-         [Options]\nDNS = no\nIdent = no\nPAM = no\n"
+         [Options]\nDNS = no\nIdent = no\nPAM = no\n\
+         [Operator]\nName = {OPERATOR}\nPassword = {OPERATOR_PASSWORD}\n"
     )
 }

@@ -28,6 +28,8 @@ struct Shared {
     accepted: AtomicUsize,
     /// To the server, and from it.
     carried: [AtomicU64; 2],
+    /// To the server.
+    lines: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,8 +64,8 @@ impl Relay {
     pub fn to(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
-        let (state, changed, accepted, carried) = Default::default();
-        let shared = Arc::new(Shared { server, state, changed, accepted, carried });
+        let (state, changed, accepted, carried, lines) = Default::default();
+        let shared = Arc::new(Shared { server, state, changed, accepted, carried, lines });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || shared.accept(&listener)
@@ -131,6 +133,11 @@ impl Relay {
     pub fn carried(&self) -> (u64, u64) {
         let [there, back] = &self.shared.carried;
         (there.load(Ordering::Relaxed), back.load(Ordering::Relaxed))
+    }
+
+    /// Lines passed on to the server so far.
+    pub fn lines(&self) -> u64 {
+        self.shared.lines.load(Ordering::Relaxed)
     }
 
     /// Waits until the client has left all connections that are open now: how long that took, or `None` after the limit.
@@ -202,6 +209,10 @@ impl Shared {
             }
             let Some(bytes) = bytes else { break };
             self.carried[direction].fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            if direction == 0 {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+                self.lines.fetch_add(lines as u64, Ordering::Relaxed);
+            }
             if to.write_all(&bytes).is_err() {
                 break;
             }

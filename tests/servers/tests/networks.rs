@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use servers::{Atheme, Certificate, Hybrid, Inspircd, InspircdLimits, InspircdOptions, IrcUser};
+use servers::{Atheme, Certificate, Hybrid, Inspircd, InspircdLimits, InspircdOptions, IrcUser, Ngircd};
 
 /// `\0alice\0right` and `\0alice\0wrong` in base64, as SASL PLAIN wants it.
 const ALICE_RIGHT: &str = "AGFsaWNlAHJpZ2h0";
@@ -333,6 +333,27 @@ fn hybrid_carries_a_conversation_and_survives_a_kill() {
     IrcUser::connect(port, "alice");
     drop(hybrid);
     assert!(is_closed(port));
+}
+
+/// An operator throws out and keeps out whom they want; what the server says of it.
+fn an_operator_kills_and_klines(port: u16, kline: &str) {
+    let (alice, bob) = in_a_channel(port);
+    alice.becomes_operator();
+    alice.send_raw("KILL bob :enough");
+    let error = bob.hears(|line| line.starts_with("ERROR"));
+    assert!(error.to_lowercase().contains("killed"), "{error}");
+    alice.send_raw(kline);
+    let carol = IrcUser::connect_silently(port, "carol");
+    carol.send_raw("NICK carol\r\nUSER banned 0 * :carol");
+    let error = carol.hears(|line| line.starts_with("ERROR"));
+    eprintln!("{error}");
+}
+
+#[test]
+fn operators_kill_and_kline() {
+    an_operator_kills_and_klines(Ngircd::start().port(), "KLINE *!~banned@* 600 :no bots");
+    an_operator_kills_and_klines(Inspircd::start().port(), "KLINE banned@* 600 :no bots");
+    an_operator_kills_and_klines(Hybrid::start().port(), "KLINE 10 *banned@* :no bots");
 }
 
 #[test]

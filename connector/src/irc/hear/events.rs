@@ -88,7 +88,7 @@ pub(crate) struct Events<'a> {
 
 impl<'a> Events<'a> {
     pub fn new(network: &str, ambient: Arc<dyn Ambient>, outbox: &'a mut Outbox, known: Known) -> Self {
-        let (session, network, Known { loops, heard }) = (event_id(&*ambient), network.to_owned(), known);
+        let (session, network, Known { loops, heard, .. }) = (event_id(&*ambient), network.to_owned(), known);
         let (began, tags, replayed) = Default::default();
         Events { network, session, seq: 0, ambient, outbox, loops, heard, began, tags, replayed }
     }

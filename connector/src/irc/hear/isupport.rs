@@ -52,6 +52,8 @@ pub(crate) struct Isupport {
     pub status_marks: Option<String>,
     /// WHOX: WHO tells accounts, if it is asked for them.
     pub whox: bool,
+    /// MONITOR: it tells when a nick is taken or left (IRCv3 `monitor`).
+    pub monitor: bool,
     targets: Targets,
 }
 
@@ -80,6 +82,7 @@ impl Default for Isupport {
             modes: DEFAULT_MODES,
             status_marks: None,
             whox: false,
+            monitor: false,
             targets: Targets::default(),
         }
     }
@@ -169,6 +172,7 @@ impl Isupport {
     fn learn_flag(&mut self, name: &str) {
         match name {
             "WHOX" => self.whox = true,
+            "MONITOR" => self.monitor = true,
             "MODES" => self.modes = MAX_ON_A_LINE,
             _ => {}
         }
@@ -193,6 +197,7 @@ impl Isupport {
             "MAXTARGETS" => self.targets.any = first.targets.any,
             "STATUSMSG" => self.status_marks = first.status_marks,
             "WHOX" => self.whox = first.whox,
+            "MONITOR" => self.monitor = first.monitor,
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use irc_proto::{Command, Message, Prefix};
 use protocol::ReplyKind;
 
+use crate::Secret;
 use crate::irc::hear::framing::{MODE, numbered};
 use crate::irc::register::login::{Login, Sasl};
 use crate::irc::speak::line::Line;
@@ -13,20 +14,44 @@ use crate::irc::speak::line::Line;
 /// How long the channels wait for NickServ's answer.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-const NICKSERV: &str = "NickServ";
+pub(crate) const NICKSERV: &str = "NickServ";
 /// The mode of those who are logged in.
 const REGISTERED: char = 'r';
 /// What NickServ's answers have in common, whichever services they are (Atheme, Anope, DALnet's).
-const ANSWERS: [&str; 7] =
-    ["identified", "accepted", "logged in", "invalid", "incorrect", "not registered", "n't registered"];
+const ANSWERS: [&str; 8] = [
+    "identified",
+    "accepted",
+    "logged in",
+    "invalid",
+    "incorrect",
+    "not registered",
+    "n't registered",
+    "not a registered",
+];
 
 /// What to say to NickServ, if anything: its own password, or without SASL the account's.
 pub(crate) fn identify(login: &Login) -> Option<Line> {
-    let of_the_account = login.password.as_ref().filter(|_| login.sasl == Sasl::Off);
-    let password = login.nickserv_password.as_ref().or(of_the_account)?;
+    let password = password(login)?;
     let account = login.account.as_ref().map(|account| format!("{account} ")).unwrap_or_default();
     let text = format!("IDENTIFY {account}{}", password.expose());
     Some(Line::say(ReplyKind::Chat, NICKSERV, &text))
+}
+
+/// The password that it may be told, if there is one.
+pub(crate) fn password(login: &Login) -> Option<&Secret> {
+    let of_the_account = login.password.as_ref().filter(|_| login.sasl == Sasl::Off);
+    login.nickserv_password.as_ref().or(of_the_account)
+}
+
+/// Whether this is an answer that leaves no doubt that it won't take the password, or that there is no NickServ.
+pub(crate) fn is_refusal(message: &Message) -> bool {
+    match &message.command {
+        Command::NOTICE(_, text) => {
+            let text = text.to_ascii_lowercase();
+            text.contains("invalid") || text.contains("incorrect")
+        }
+        command => matches!(numbered(command), Some((401, _))),
+    }
 }
 
 /// Whether this is NickServ's answer, or what the server says because of it.
@@ -66,7 +91,6 @@ pub(crate) fn is_nickserv(nick: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
     use crate::irc::hear::framing::Framing;
 
     fn heard(line: &str) -> Message {
@@ -100,6 +124,7 @@ mod tests {
             ":NickServ!s@services NOTICE pubbot :You are now identified for \x02bot\x02.",
             ":nickserv!s@services NOTICE pubbot :Password accepted - you are now recognized.",
             ":NickServ!s@services NOTICE pubbot :Password incorrect.",
+            ":NickServ!s@services NOTICE pubbot :\x02pubbot_\x02 is not a registered nickname.",
             ":irc.test 900 pubbot pubbot!p@h bot :You are now logged in as bot",
             ":NickServ MODE pubbot :+r",
             ":irc.test MODE pubbot +ir",

@@ -44,6 +44,16 @@ impl Line {
         Line::new("NICK", &[nick], None)
     }
 
+    /// Asks whether somebody has this nick.
+    pub fn ison(nick: &str) -> Self {
+        Line::new("ISON", &[nick], None)
+    }
+
+    /// Has the server tell when somebody takes this nick or leaves it (`+`), or no more (`-`) (IRCv3 `monitor`).
+    pub fn monitor(sign: char, nick: &str) -> Self {
+        Line::new("MONITOR", &[sign.encode_utf8(&mut [0; 4]), nick], None)
+    }
+
     pub fn user(user: &str, realname: &str) -> Self {
         Line::new("USER", &[user, "0", "*"], Some(&[realname]))
     }

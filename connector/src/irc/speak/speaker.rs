@@ -436,8 +436,9 @@ impl<'a> Turn<'a> {
         match written {
             Ok(()) => self.replies.remembered(record),
             Err(why) => {
-                tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
-                self.replies.memory.not_written(record);
+                if self.replies.memory.not_written(record) {
+                    tracing::warn!(network = self.network.name, %why, "what was said can't be remembered; trying again");
+                }
                 self.remember_again = Some(Instant::now() + REMEMBER_AGAIN_AFTER);
             }
         }

@@ -34,6 +34,19 @@ async fn registers_as(server: &mut Server, nick: &str) {
     server.says(&format!(":irc.test 422 {nick} :no motd")).await;
 }
 
+/// The bot asks who has its nick: somebody.
+async fn finds_its_nick_taken(server: &mut Server, nick: &str) {
+    server.hears("ISON pubbot").await;
+    server.says(&format!(":irc.test 303 {nick} :pubbot")).await;
+}
+
+/// The bot asks who has its nick: nobody. Then it asks for it.
+async fn finds_its_nick_free(server: &mut Server, nick: &str) {
+    server.hears("ISON pubbot").await;
+    server.says(&format!(":irc.test 303 {nick} :")).await;
+    server.hears("NICK pubbot").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_second_connector_does_not_even_dial_until_the_first_has_stopped() {
     let (first, mut server) = World::in_a().await;
@@ -162,18 +175,11 @@ async fn under_another_nick_it_joins_nothing_and_says_nothing_until_it_has_its_o
     let mut server = world.server().await;
     registers_as(&mut server, "pubbot_").await;
     world.answers(reply("hi")).await;
-    let start = Instant::now();
-    let mut asked = Vec::new();
-    while start.elapsed() < Duration::from_secs(120) {
-        server.hears("NICK pubbot").await;
-        asked.push(start.elapsed().as_secs());
-        server.says(":irc.test 433 pubbot_ pubbot :Nickname is already in use").await;
+    for _ in 0..8 {
+        finds_its_nick_taken(&mut server, "pubbot_").await;
     }
-    let eagerly: Vec<u64> = (1..=30).map(|n| n * 2).collect();
-    assert_eq!(asked[..30], eagerly);
-    assert_eq!(asked[30..], [75, 90, 105, 120]);
     assert_eq!(world.unsaid(), 1);
-    server.hears("NICK pubbot").await;
+    finds_its_nick_free(&mut server, "pubbot_").await;
     server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
     server.hears("JOIN #secret,#a sesame").await;
     server.hears("PRIVMSG #a :hi").await;
@@ -191,9 +197,8 @@ async fn after_a_lost_session_under_an_unbroken_lock_it_speaks_beside_its_own_gh
     registers_as(&mut server, "pubbot_").await;
     server.hears("JOIN #secret,#a sesame").await;
     server.hears("PRIVMSG #a :hi").await;
-    server.hears("NICK pubbot").await;
-    server.says(":irc.test 433 pubbot_ pubbot :Nickname is already in use").await;
-    server.hears("NICK pubbot").await;
+    finds_its_nick_taken(&mut server, "pubbot_").await;
+    finds_its_nick_free(&mut server, "pubbot_").await;
     server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
     server.hears_nothing_for(A_WHILE).await;
     world.ends(server).await;
@@ -214,12 +219,11 @@ async fn beside_its_own_ghost_it_speaks_no_more_once_the_lock_was_broken() {
     world.broker.locks.add_permits(1);
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.answers(reply("under another nick")).await;
-    for _ in 0..10 {
-        server.hears("NICK pubbot").await;
-        server.says(":irc.test 433 pubbot_ pubbot :Nickname is already in use").await;
+    for _ in 0..8 {
+        finds_its_nick_taken(&mut server, "pubbot_").await;
     }
     assert_eq!(world.unsaid(), 1);
-    server.hears("NICK pubbot").await;
+    finds_its_nick_free(&mut server, "pubbot_").await;
     server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
     server.hears("PRIVMSG #a :under another nick").await;
     world.settled(&mut server).await;
@@ -236,7 +240,7 @@ async fn after_a_lost_session_and_a_lost_lock_the_nick_must_be_its_own_again() {
     world.answers(reply("hi")).await;
     let mut server = world.server().await;
     registers_as(&mut server, "pubbot_").await;
-    server.hears("NICK pubbot").await;
+    finds_its_nick_free(&mut server, "pubbot_").await;
     server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
     server.hears("JOIN #secret,#a sesame").await;
     server.hears("PRIVMSG #a :hi").await;
@@ -250,12 +254,12 @@ async fn a_session_that_never_might_speak_proves_nothing_about_the_nick() {
     drop(world.server().await);
     let mut server = world.server().await;
     registers_as(&mut server, "pubbot_").await;
-    server.hears("NICK pubbot").await;
+    finds_its_nick_taken(&mut server, "pubbot_").await;
     drop(server);
     let mut server = world.server().await;
     registers_as(&mut server, "pubbot_").await;
-    server.hears("NICK pubbot").await;
-    server.hears("NICK pubbot").await;
+    finds_its_nick_taken(&mut server, "pubbot_").await;
+    finds_its_nick_free(&mut server, "pubbot_").await;
     server.says(":pubbot_!pub@bot.host NICK :pubbot").await;
     server.hears("JOIN #secret,#a sesame").await;
     world.ends(server).await;
@@ -266,18 +270,15 @@ async fn who_is_renamed_by_force_falls_silent_and_gives_replies_back() {
     let (mut world, mut server) = leasing().await;
     server.says(":pubbot!pub@bot.host NICK Guest1").await;
     world.event("chat.irc.#a.nick").await;
+    let taken = Instant::now();
     world.answers(reply("hi")).await;
-    server.hears("NICK pubbot").await;
-    server.says(":irc.test 433 Guest1 pubbot :Nickname is already in use").await;
+    finds_its_nick_taken(&mut server, "Guest1").await;
+    assert_eq!(taken.elapsed().as_secs(), 30, "nobody fights with us");
     let mut other = world.broker.inner.consume(world.broker.topology().replies("irc", "test"), 1).await.unwrap();
     tokio::time::timeout(A_WHILE, other.next()).await.unwrap().unwrap().requeue();
     drop(other);
-    loop {
-        server.hears("NICK pubbot").await;
-        if world.unsaid() == 1 {
-            break;
-        }
-    }
+    assert_eq!(world.unsaid(), 1);
+    finds_its_nick_free(&mut server, "Guest1").await;
     server.says(":Guest1!pub@bot.host NICK pubbot").await;
     world.event("chat.irc.#a.nick").await;
     server.hears("PRIVMSG #a :hi").await;
@@ -293,7 +294,7 @@ async fn with_the_only_broker_there_can_be_any_nick_will_do() {
     world.answers(reply("hi")).await;
     server.hears("PRIVMSG #a :hi").await;
     world.settled(&mut server).await;
-    server.hears("NICK pubbot").await;
+    finds_its_nick_free(&mut server, "Guest1").await;
     world.ends(server).await;
 }
 

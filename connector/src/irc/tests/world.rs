@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Secret;
 use crate::irc::connector::Connector;
 use crate::irc::reach::dial::{Dial, DialError, Socket};
+use crate::irc::reach::trust::Distrust;
 use crate::irc::{Channel, Flood, Network, Server as Place, Sts, Tls};
 use crate::testing::TestAmbient;
 
@@ -97,7 +98,13 @@ impl World {
             broker.inner.topology().tail(["chat.#", "gap.#"].map(|pattern| Pattern::parse(pattern).unwrap()).to_vec());
         let tail = broker.inner.consume(everything, 10_000).await.unwrap();
         let (sender, dialed) = mpsc::channel(1);
-        let dialer = Arc::new(TestDialer { sender, sts: sts.clone(), refusals: AtomicU32::new(0) });
+        let dialer = Arc::new(TestDialer {
+            sender,
+            sts: sts.clone(),
+            refusals: AtomicU32::new(0),
+            is_distrusted: AtomicBool::new(false),
+            dials: Mutex::default(),
+        });
         let stop = CancellationToken::new();
         let connector = Connector::new(network, broker.clone(), ambient, None, sts, stop.clone());
         let running = tokio::spawn(connector.run(dialer.clone()));
@@ -160,7 +167,12 @@ impl World {
 
     /// The next connection.
     pub async fn server(&mut self) -> Server {
-        let stream = timeout(PATIENCE, self.dialed.recv()).await.expect("nobody dialed").unwrap();
+        self.server_within(PATIENCE).await
+    }
+
+    /// The same where it takes longer.
+    pub async fn server_within(&mut self, long: Duration) -> Server {
+        let stream = timeout(long, self.dialed.recv()).await.expect("nobody dialed").unwrap();
         let (reader, writer) = tokio::io::split(stream);
         Server { reader: BufReader::new(reader), writer }
     }
@@ -394,10 +406,19 @@ pub struct TestDialer {
     sender: mpsc::Sender<DuplexStream>,
     sts: Sts,
     pub refusals: AtomicU32,
+    /// The server's certificate is not to be trusted.
+    pub is_distrusted: AtomicBool,
+    /// When it was dialed so far.
+    pub dials: Mutex<Vec<Instant>>,
 }
 
 impl Dial for Arc<TestDialer> {
     async fn dial(&self) -> Result<Socket, DialError> {
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        if self.is_distrusted.load(Ordering::Relaxed) {
+            let distrust = Distrust::Unusable("told so".into());
+            return Err(DialError::Untrusted { server: self.server().to_string(), distrust });
+        }
         if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let why = io::ErrorKind::ConnectionRefused.into();
             return Err(DialError::Refused { server: self.server().to_string(), why });
