@@ -4,6 +4,7 @@
 //! wrong is told with the place it came from (`report.rs`). A key is added where its table is read, and in
 //! `pubbot.example.toml`.
 
+mod actions;
 pub mod address;
 mod environment;
 mod login;
@@ -152,6 +153,8 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         networks.iter_mut().for_each(|network| network.nick.clone_from(nick));
     }
     names.extend(networks.iter().map(|network| network.name.clone()));
+    let permits = actions::actions(section.section("actions"));
+    networks.iter_mut().for_each(|network| network.permits = permits.clone());
     let routes = routes(section.section("routes"), &names);
     let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();

@@ -142,7 +142,17 @@ impl World {
     /// Publishes a body that may be anything, as a program in any language could.
     pub fn publish_bytes(&self, key: &str, body: &'static [u8]) {
         let to = Address::Topic(protocol::RoutingKey::parse(key).unwrap());
-        let message = Message { to, mandatory: true, properties: Properties::default(), body: body.into() };
+        self.publish(Message { to, mandatory: true, properties: Properties::default(), body: body.into() });
+    }
+
+    /// Puts a reply or an action into the network's reply queue, as a program of that name could.
+    pub fn requests(&self, app_id: &str, body: &serde_json::Value) {
+        let to = Address::Queue(Topology::new(&self.prefix).replies_name("irc", "test"));
+        let properties = Properties { app_id: Some(app_id.to_owned()), ..Properties::default() };
+        self.publish(Message { to, mandatory: true, properties, body: body.to_string().into() });
+    }
+
+    fn publish(&self, message: Message) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let broker: Box<dyn Broker> = match self.kind {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{Event, Reply, RoutingKey, Timestamp};
+use protocol::{Action, Event, Reply, RoutingKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -41,7 +41,7 @@ pub enum Address {
 pub struct Properties {
     /// The event's or reply's id.
     pub message_id: Option<String>,
-    /// An event's routing key; `reply` for a reply.
+    /// An event's routing key; `reply` or `action` for what comes back.
     pub kind: Option<String>,
     /// In a reply: the event that it answers.
     pub correlation_id: Option<String>,
@@ -121,15 +121,33 @@ impl Message {
     /// # Errors
     /// None in practice: every [`Reply`] can be written as JSON.
     pub fn reply(reply: &Reply, queue: &str) -> Result<Self, serde_json::Error> {
+        Self::request("reply", (reply.id, reply.in_reply_to), &reply.handler, reply, queue)
+    }
+
+    /// An action for the reply queue of that name.
+    ///
+    /// # Errors
+    /// None in practice: every [`Action`] can be written as JSON.
+    pub fn action(action: &Action, queue: &str) -> Result<Self, serde_json::Error> {
+        Self::request("action", (action.id, action.in_reply_to), &action.handler, action, queue)
+    }
+
+    fn request(
+        kind: &str,
+        (id, in_reply_to): (impl ToString, Option<impl ToString>),
+        handler: &Option<String>,
+        request: &impl Serialize,
+        queue: &str,
+    ) -> Result<Self, serde_json::Error> {
         let properties = Properties {
-            message_id: Some(reply.id.to_string()),
-            kind: Some("reply".to_owned()),
-            correlation_id: reply.in_reply_to.map(|id| id.to_string()),
+            message_id: Some(id.to_string()),
+            kind: Some(kind.to_owned()),
+            correlation_id: in_reply_to.map(|id| id.to_string()),
             reply_to: None,
-            app_id: reply.handler.clone(),
+            app_id: handler.clone(),
             ..Properties::default()
         };
-        let body = serde_json::to_vec(reply)?.into();
+        let body = serde_json::to_vec(request)?.into();
         Ok(Message { to: Address::Queue(queue.to_owned()), mandatory: true, properties, body })
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, Consumer};
-use protocol::{Ambient, Chat, ChatKind, Event, Head, IrcText, Reply, ReplyKind, RoutingKey, event_id};
+use protocol::{
+    Action, Ambient, Chat, ChatKind, Event, Head, IrcText, Reply, ReplyKind, Request, RoutingKey, event_id,
+};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -153,7 +155,7 @@ impl Output {
                 let mut deliveries = Vec::new();
                 next_deliveries(&mut consumers.answers, &mut consumers.notices, &mut deliveries).await;
                 let replies: Vec<ToSay> = deliveries.into_iter().filter_map(|it| self.read(it)).collect();
-                let text: String = replies.iter().map(|reply| printed(&reply.reply)).collect();
+                let text: String = replies.iter().map(|reply| shown(&reply.request)).collect();
                 output.write_all(text.as_bytes()).await?;
                 output.flush().await?;
                 replies.into_iter().for_each(|reply| self.replies.printed(reply));
@@ -183,6 +185,17 @@ async fn next_deliveries(answers: &mut Consumer, notices: &mut Consumer, deliver
         },
     }
     std::future::pending().await
+}
+
+/// What was asked for as lines of text. There is nothing to do at a terminal: it is told what would be done.
+fn shown(request: &Request) -> String {
+    match request {
+        Request::Say(reply) => printed(reply),
+        Request::Do(Action { deed, .. }) => {
+            let deed = serde_json::to_string(deed).unwrap_or_default();
+            format!("* {NICK} would do {}\n", harmless(&deed))
+        }
+    }
 }
 
 /// A reply as lines of text.

@@ -11,6 +11,7 @@ pub mod irc;
 mod line_buffer;
 mod memory;
 mod outbox;
+mod permits;
 mod recent;
 mod replies;
 mod said;
@@ -18,6 +19,7 @@ mod secret;
 #[cfg(test)]
 mod testing;
 
+pub use permits::{Permits, USUAL};
 pub use replies::Expiry;
 pub use secret::Secret;
 

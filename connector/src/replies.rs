@@ -9,10 +9,11 @@ use bus::mutants::{self, Mutant};
 use bus::{Broker, Consumer, DeadLetter, Delivery, Error, Message, Queue};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use protocol::{Ambient, Reply, ReplyContext, Timestamp, check_destination, event_id};
+use protocol::{Ambient, ReplyContext, Request, Timestamp, check_destination, event_id};
 use uuid::Uuid;
 
 use crate::memory::Memory;
+use crate::permits::Permits;
 use crate::recent::Recent;
 use crate::said::Progress;
 
@@ -23,6 +24,9 @@ pub(crate) const PREFETCH: u16 = 64;
 const PREFETCH_TO_CHOOSE: u16 = 320;
 /// At most so many lines are said for one event by one handler in one place.
 pub(crate) const MAX_LINES: u32 = 5;
+/// At most so many lines are written for the actions of one handler that follow from one event: as many as one action may
+/// need where a server takes modes one by one.
+const MAX_DEED_LINES: u32 = 20;
 /// How long to wait until a broker that would not let us consume is asked again.
 const CONSUME_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long a reply is kept that could not be set aside, before it is given back.
@@ -60,6 +64,7 @@ pub(crate) struct Replies {
     /// Those that were said and wait to be remembered.
     said: HashMap<Uuid, ToSay>,
     allowance: Allowance,
+    permits: Permits,
 }
 
 /// Both queues, being consumed. Dropped, it gives back what is unsettled.
@@ -72,9 +77,9 @@ pub(crate) struct Consumers {
     pub records: Vec<Bytes>,
 }
 
-/// A reply that is to be said, and its delivery, to be settled after that.
+/// A reply that is to be said, or an action that is to be done, and its delivery, to be settled after that.
 pub(crate) struct ToSay {
-    pub reply: Reply,
+    pub request: Request,
     /// How many of its lines were said before.
     pub said: u32,
     /// Not to be begun after this.
@@ -87,9 +92,26 @@ impl Replies {
         let topology = broker.topology();
         let (answers, notices) = (topology.replies(proto, network), topology.notices(proto, network));
         let memory = Memory::new(broker.clone(), proto, network);
-        let (in_hand, said, allowance) = Default::default();
+        let (in_hand, said, allowance, permits) = Default::default();
         let (network, answers_prefetch) = (network.to_owned(), PREFETCH);
-        Replies { broker, ambient, network, answers, notices, memory, answers_prefetch, in_hand, said, allowance }
+        Replies {
+            broker,
+            ambient,
+            network,
+            answers,
+            notices,
+            memory,
+            answers_prefetch,
+            in_hand,
+            said,
+            allowance,
+            permits,
+        }
+    }
+
+    /// The same, where groups may ask for these actions.
+    pub fn with_permits(self, permits: Permits) -> Self {
+        Replies { permits, ..self }
     }
 
     /// The same, where answers are held until the best of them is known.
@@ -128,9 +150,9 @@ impl Replies {
                 self.in_hand.entry(id).or_default().push(delivery);
                 None
             }
-            Ok(Judged::ToSay { reply, said, expires_at }) => {
-                self.in_hand.insert(reply.id, Vec::new());
-                Some(ToSay { reply, said, expires_at, delivery })
+            Ok(Judged::ToSay { request, said, expires_at }) => {
+                self.in_hand.insert(request.id(), Vec::new());
+                Some(ToSay { request, said, expires_at, delivery })
             }
             Err(Refusal::Pointless(why)) => {
                 tracing::info!(network = self.network, message_id = delivery.properties.message_id, "not said: {why}");
@@ -146,8 +168,8 @@ impl Replies {
     }
 
     /// How many lines may still be said for what this reply answers; it may say so many of its own, `lines`.
-    pub fn allow(&mut self, reply: &Reply, lines: u32) -> u32 {
-        self.allowance.take(reply, lines)
+    pub fn allow(&mut self, request: &Request, lines: u32) -> u32 {
+        self.allowance.take(request, lines)
     }
 
     /// Whether it is too late to begin with it.
@@ -157,13 +179,13 @@ impl Replies {
 
     /// There is nothing to remember of it: it is acknowledged.
     pub fn drop_unsaid(&mut self, to_say: ToSay, why: &str) {
-        tracing::info!(network = self.network, id = %to_say.reply.id, "not said: {why}");
+        tracing::info!(network = self.network, id = %to_say.request.id(), "not said: {why}");
         self.acknowledge(to_say);
     }
 
     /// All of it was said: it is acknowledged once that is remembered.
     pub fn said(&mut self, to_say: ToSay) {
-        self.said.insert(to_say.reply.id, to_say);
+        self.said.insert(to_say.request.id(), to_say);
     }
 
     /// This record of the memory is safe: what is whole in it is acknowledged.
@@ -180,7 +202,7 @@ impl Replies {
 
     /// It was printed, which needs no proof, and is remembered as long as this process lives.
     pub fn printed(&mut self, to_say: ToSay) {
-        self.memory.note_here(to_say.reply.id, Progress::Whole);
+        self.memory.note_here(to_say.request.id(), Progress::Whole);
         self.acknowledge(to_say);
     }
 
@@ -190,21 +212,32 @@ impl Replies {
     }
 
     /// The server would not have it: it goes to the dead letters, with the reason.
+    pub fn refused(&mut self, to_say: ToSay, why: &str) {
+        self.bury(to_say, &format!("the server refused it: {why}"));
+    }
+
+    /// It can't be said or done: it goes to the dead letters, with the reason.
     pub fn bury(&mut self, to_say: ToSay, why: &str) {
-        let Reply { id, channel, .. } = &to_say.reply;
-        tracing::warn!(network = self.network, %id, channel, "refused: {why}");
+        let (id, channel, handler) = (to_say.request.id(), to_say.request.channel(), to_say.request.handler());
+        match &to_say.request {
+            Request::Say(_) => tracing::warn!(network = self.network, %id, channel, handler, "refused: {why}"),
+            Request::Do(action) => {
+                let action = action.deed.kind().word();
+                tracing::warn!(network = self.network, %id, action, channel, handler, "not done: {why}");
+            }
+        }
         let mut deliveries = self.deliveries(to_say);
         // one of several may have come with a connection that is gone: the last one is here
         let last = deliveries.pop();
         deliveries.into_iter().for_each(Delivery::acknowledge);
         if let Some(last) = last {
-            self.set_aside(last, &format!("the server refused it: {why}"));
+            self.set_aside(last, why);
         }
     }
 
     /// All that was delivered of it, in that order. It is in hand no more.
-    fn deliveries(&mut self, ToSay { reply, delivery, .. }: ToSay) -> Vec<Delivery> {
-        let others = self.in_hand.remove(&reply.id).into_iter().flatten();
+    fn deliveries(&mut self, ToSay { request, delivery, .. }: ToSay) -> Vec<Delivery> {
+        let others = self.in_hand.remove(&request.id()).into_iter().flatten();
         std::iter::once(delivery).chain(others).collect()
     }
 
@@ -238,28 +271,34 @@ impl Replies {
     }
 
     fn judge(&mut self, delivery: &Delivery, patience: Duration) -> Result<Judged, Refusal> {
-        let reply =
-            Reply::read(&delivery.body, self.context(delivery)).map_err(|why| Refusal::Wrong(why.to_string()))?;
-        if reply.network != self.network {
-            return Err(Refusal::Wrong(format!("a reply for the network {:?}", reply.network)));
+        let request = Request::read(&delivery.body, self.context(delivery)).map_err(wrong)?;
+        if request.network() != self.network {
+            return Err(wrong(format!("a reply for the network {:?}", request.network())));
         }
-        check_destination(&reply.channel).map_err(|why| Refusal::Wrong(why.to_string()))?;
-        if self.in_hand.contains_key(&reply.id) {
-            return Ok(Judged::InHand(reply.id));
+        match &request {
+            Request::Say(reply) => check_destination(&reply.channel).map_err(wrong)?,
+            Request::Do(action) => {
+                action.deed.check().map_err(wrong)?;
+                self.permits.check(action).map_err(wrong)?;
+            }
         }
-        let said = match self.memory.progress(reply.id) {
+        let id = request.id();
+        if self.in_hand.contains_key(&id) {
+            return Ok(Judged::InHand(id));
+        }
+        let said = match self.memory.progress(id) {
             Progress::Lines(said) => said,
             Progress::Whole if mutants::is(Mutant::NoDedupe) => 0,
             Progress::Whole => return Err(Refusal::Pointless("it was said before")),
         };
         let now = self.ambient.now();
         let published_at = delivery.properties.published_at.unwrap_or(now);
-        let expires_at = reply.expires_at.unwrap_or_else(|| published_at.plus(patience));
+        let expires_at = request.expires_at().unwrap_or_else(|| published_at.plus(patience));
         // what was begun is brought to its end
         if expires_at < now && said == 0 {
             return Err(Refusal::Pointless("it has expired"));
         }
-        Ok(Judged::ToSay { reply, said, expires_at })
+        Ok(Judged::ToSay { request, said, expires_at })
     }
 
     fn context<'a>(&'a self, delivery: &'a Delivery) -> ReplyContext<'a> {
@@ -295,7 +334,7 @@ enum Judged {
     /// The same as one that is being said.
     InHand(Uuid),
     /// To be said from here on.
-    ToSay { reply: Reply, said: u32, expires_at: Timestamp },
+    ToSay { request: Request, said: u32, expires_at: Timestamp },
 }
 
 /// Why a reply is not said.
@@ -306,14 +345,18 @@ enum Refusal {
     Wrong(String),
 }
 
+fn wrong(why: impl ToString) -> Refusal {
+    Refusal::Wrong(why.to_string())
+}
+
 /// How many lines were said for each of the last events: what one handler answers to one of them in one place may have
-/// few lines, however many replies it makes of them.
+/// few lines, however many replies it makes of them. Actions have lines of their own, wherever they are done.
 struct Allowance {
     answered: Recent<Answered, Vec<(Uuid, u32)>>,
 }
 
-/// An event, who answers it, and where.
-type Answered = (Uuid, String, String);
+/// An event, who answers it, and where; an action is done nowhere.
+type Answered = (Uuid, String, Option<String>);
 
 impl Default for Allowance {
     fn default() -> Self {
@@ -323,18 +366,22 @@ impl Default for Allowance {
 
 impl Allowance {
     /// Grants lines to a reply. One that comes again gets what it got before.
-    fn take(&mut self, reply: &Reply, lines: u32) -> u32 {
-        let Some(event) = reply.in_reply_to else { return lines.min(MAX_LINES) };
-        let answered = (event, reply.handler.clone().unwrap_or_default(), reply.channel.clone());
+    fn take(&mut self, request: &Request, lines: u32) -> u32 {
+        let (most, place) = match request {
+            Request::Say(reply) => (MAX_LINES, Some(reply.channel.clone())),
+            Request::Do(_) => (MAX_DEED_LINES, None),
+        };
+        let Some(event) = request.in_reply_to() else { return lines.min(most) };
+        let answered = (event, request.handler().to_owned(), place);
         let granted = self.answered.note(answered, Vec::new);
-        if let Some((_, before)) = granted.iter().find(|(id, _)| *id == reply.id) {
+        if let Some((_, before)) = granted.iter().find(|(id, _)| *id == request.id()) {
             return *before;
         }
-        let left = MAX_LINES.saturating_sub(granted.iter().map(|(_, lines)| lines).sum());
+        let left = most.saturating_sub(granted.iter().map(|(_, lines)| lines).sum());
         let lines = lines.min(left);
         // those that get nothing are not kept: there could be any number of them
         if lines > 0 {
-            granted.push((reply.id, lines));
+            granted.push((request.id(), lines));
         }
         lines
     }
@@ -344,11 +391,17 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    fn reply(id: u128, event: Option<u128>) -> Reply {
+    fn reply(id: u128, event: Option<u128>) -> Request {
         let event = event.map(Uuid::from_u128);
         let body =
             serde_json::json!({"id": Uuid::from_u128(id), "in_reply_to": event, "channel": "#a", "content": "x"});
-        Reply::read(body.to_string().as_bytes(), ReplyContext::default()).unwrap()
+        Request::read(body.to_string().as_bytes(), ReplyContext::default()).unwrap()
+    }
+
+    fn kick(id: u128, event: u128) -> Request {
+        let (id, event) = (Uuid::from_u128(id), Uuid::from_u128(event));
+        let body = serde_json::json!({"id": id, "in_reply_to": event, "do": "kick", "channel": "#a", "nick": "b"});
+        Request::read(body.to_string().as_bytes(), ReplyContext::default()).unwrap()
     }
 
     #[test]
@@ -362,6 +415,15 @@ mod tests {
         assert_eq!(allowance.take(&reply(4, Some(8)), 10), 5);
         assert_eq!(allowance.take(&reply(5, None), 10), 5);
         assert_eq!(allowance.take(&reply(6, None), 10), 5);
+    }
+
+    #[test]
+    fn actions_have_20_lines_of_their_own() {
+        let mut allowance = Allowance::default();
+        assert_eq!(allowance.take(&reply(1, Some(7)), 5), 5);
+        let granted: u32 = (2..40).map(|id| allowance.take(&kick(id, 7), 1)).sum();
+        assert_eq!(granted, MAX_DEED_LINES);
+        assert_eq!(allowance.take(&kick(99, 8), 1), 1);
     }
 
     #[test]

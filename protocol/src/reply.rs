@@ -27,6 +27,9 @@ pub struct Reply {
     pub expires_at: Option<Timestamp>,
     /// How good an answer this is, where only the best one is said. Higher is better.
     pub rank: i64,
+    /// The network's id of the message that it answers (IRCv3 `msgid`), which shows people what it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msgid: Option<String>,
 }
 
 /// How something is said.
@@ -147,6 +150,20 @@ pub(crate) struct ReplyOnTheWire {
     /// How good an answer this is, where only the best one is said. Higher is better.
     #[serde(default)]
     rank: i64,
+    /// The event's `msgid`: where the network has message tags, the answer refers to that message (IRCv3 `+reply`).
+    msgid: Option<String>,
+}
+
+impl ReplyContext<'_> {
+    /// The event that is answered, if that is said.
+    pub(crate) fn event(&self) -> Option<Uuid> {
+        self.correlation_id.map(foreign_uuid)
+    }
+
+    /// The id of what answers nothing.
+    pub(crate) fn message(&self) -> Uuid {
+        self.message_id.map_or(self.random_id, foreign_uuid)
+    }
 }
 
 impl Reply {
@@ -157,7 +174,7 @@ impl Reply {
     pub fn read(body: &[u8], context: ReplyContext<'_>) -> Result<Self, Malformed> {
         let wire: ReplyOnTheWire =
             serde_json::from_slice(body).map_err(|why| Malformed { what: "reply".to_owned(), why })?;
-        let in_reply_to = wire.in_reply_to.or_else(|| context.correlation_id.map(foreign_uuid));
+        let in_reply_to = wire.in_reply_to.or_else(|| context.event());
         let id = wire.id.unwrap_or_else(|| wire.default_id(in_reply_to, context));
         Ok(Reply {
             id,
@@ -169,20 +186,16 @@ impl Reply {
             handler: wire.handler.or_else(|| context.app_id.map(str::to_owned)),
             expires_at: wire.expires_at,
             rank: wire.rank,
+            msgid: wire.msgid,
         })
     }
 }
 
 impl ReplyOnTheWire {
     fn default_id(&self, in_reply_to: Option<Uuid>, context: ReplyContext<'_>) -> Uuid {
-        match (in_reply_to, context.message_id) {
-            (Some(event), _) => {
-                let app_id = context.app_id.unwrap_or_default();
-                foreign_reply_id(event, app_id, &self.content.0.join("\n"), self.kind.word(), &self.channel)
-            }
-            (None, Some(message_id)) => foreign_uuid(message_id),
-            (None, None) => context.random_id,
-        }
+        let Some(event) = in_reply_to else { return context.message() };
+        let app_id = context.app_id.unwrap_or_default();
+        foreign_reply_id(event, app_id, &self.content.0.join("\n"), self.kind.word(), &self.channel)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use schemars::{Schema, schema_for};
 
+use crate::action::ActionOnTheWire;
 use crate::reply::ReplyOnTheWire;
 use crate::{Account, Chat, Connection, Gap, Invite, Join, Leave, Mode, MusicTrack, Names, Nick, Say, Topic};
 
@@ -22,5 +23,6 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("music.track", schema_for!(MusicTrack)),
         ("say", schema_for!(Say)),
         ("reply", schema_for!(ReplyOnTheWire)),
+        ("action", schema_for!(ActionOnTheWire)),
     ]
 }

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use protocol::{
-    Account, Chat, Connection, Event, Gap, Invite, Join, Leave, Mode, MusicTrack, Names, Nick, RoutingKey, Say, Topic,
+    Account, Action, Chat, Connection, DeedKind, Event, Gap, Invite, Join, Leave, Mode, MusicTrack, Names, Nick,
+    ReplyContext, Request, RoutingKey, Say, Topic,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,18 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     stays_the_same::<MusicTrack>("music.track");
     stays_the_same::<Value>("music.stop");
     stays_the_same::<Say>("say");
+}
+
+#[test]
+fn every_kind_of_action_reads_and_writes_its_golden_file() {
+    for kind in DeedKind::ALL {
+        let path = format!("{}/tests/golden-actions/{}.json", env!("CARGO_MANIFEST_DIR"), kind.word());
+        let body = std::fs::read(path).unwrap();
+        let Ok(Request::Do(action)) = Request::read(&body, ReplyContext::default()) else { panic!("{kind:?}") };
+        assert_eq!((action.deed.kind(), action.deed.check()), (kind, Ok(())));
+        let written: Value = serde_json::to_value::<Action>(action).unwrap();
+        assert_eq!(written, serde_json::from_slice::<Value>(&body).unwrap(), "{kind:?}");
+    }
 }
 
 #[test]

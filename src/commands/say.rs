@@ -94,6 +94,7 @@ async fn say(broker: &dyn Broker, target: &Target, text: String) -> Result<(), E
         handler: Some(APP_ID.to_owned()),
         expires_at: None,
         rank: 0,
+        msgid: None,
     };
     match Message::reply(&reply, &queue) {
         Ok(message) => broker.publish(message).await.await,

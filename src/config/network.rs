@@ -8,7 +8,7 @@ use connector::irc::{
     ANSWERS_WINDOW, Answers, Channel, ClientCertificate, FileError, Fingerprint, Flood, Invites, Login, Network,
     Server, Tls, Trust, UNPROVED,
 };
-use connector::{Expiry, Secret};
+use connector::{Expiry, Permits, Secret};
 use protocol::{check_destination, check_network};
 
 use super::address::{Address, IrcUrl, checked_key, is_channel};
@@ -126,6 +126,7 @@ fn at(name: &str, servers: Vec<Server>) -> Network {
         unproved: UNPROVED,
         expiry: Expiry::default(),
         answers_window: ANSWERS_WINDOW,
+        permits: Permits::default(),
         linger: Duration::ZERO,
         place: 0,
     }

@@ -2,7 +2,9 @@
 //! secret.
 
 use super::*;
+use connector::Permits;
 use connector::irc::{ClientCertificate, Fingerprint, Flood, Mechanism, Sasl, Server, Tls, Trust};
+use protocol::DeedKind;
 
 /// Reads a file of this text, with these variables.
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -101,6 +103,25 @@ fn a_wrong_type_is_told_with_what_was_expected() {
     complains("[routes]\na = [true]", "2:6", &["routes.a: expected text in quotes, found true or false"]);
     complains("[worker]\nplugins = 'ping'", "2:11", &["worker.plugins: expected a list"]);
     complains("[networks.a]\nurl = 2026-01-01", "2:7", &["found a date"]);
+}
+
+#[test]
+fn groups_have_their_actions() {
+    let network = "[networks.n]\nurl = 'irc://h'\n[networks.m]\nurl = 'irc://h'\n";
+    let config = load(&format!("{network}[actions]\nmain = ['kick', 'raw']\npy = []"), &[]).unwrap();
+    let permits = Permits::new(
+        [("main".to_owned(), [DeedKind::Kick, DeedKind::Raw].into()), ("py".to_owned(), [].into())].into(),
+    );
+    assert!(config.networks.iter().all(|network| network.permits == permits));
+    assert_eq!(load(network, &[]).unwrap().networks[0].permits, Permits::default());
+    complains(
+        "[actions]\nmain = ['kik']",
+        "2:9",
+        &["actions.main: there is no action \"kik\"", "\"kick\"?", "tag, raw"],
+    );
+    complains("[actions]\nmain = 'kick'", "2:8", &["actions.main: expected a list"]);
+    complains("[actions]\n'a/b' = []", "2:1", &["\"a/b\" is no worker group's name"]);
+    complains("actions = 5", "1:11", &["actions: expected a table"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use protocol::{Lines, more_lines};
 
 use crate::Reply;
-use crate::reply::Place;
+use crate::reply::{Place, What};
 
 /// Lines that one handler may say to one place about one event.
 const LINES: usize = 5;
@@ -11,12 +11,12 @@ const LINES: usize = 5;
 /// The replies with at most five lines to each place. Where there were more, four are left and a fifth says how many
 /// are not.
 pub(crate) fn brief(replies: Vec<Reply>) -> Vec<Reply> {
-    if replies.len() <= LINES && replies.iter().map(|reply| count(&reply.content)).sum::<usize>() <= LINES {
+    if replies.len() <= LINES && replies.iter().map(count).sum::<usize>() <= LINES {
         return replies;
     }
     let mut places: Vec<(Place, usize)> = Vec::new();
     for reply in &replies {
-        let lines = count(&reply.content);
+        let lines = count(reply);
         match places.iter_mut().find(|(place, _)| *place == reply.to) {
             Some((_, all)) => *all += lines,
             None => places.push((reply.to.clone(), lines)),
@@ -46,7 +46,7 @@ impl Room {
 
     /// As much of it as there is room for.
     fn shorten(&mut self, reply: Reply) -> Option<Reply> {
-        let lines = count(&reply.content);
+        let lines = count(&reply);
         if lines <= self.left {
             self.left -= lines;
             return Some(reply);
@@ -54,10 +54,11 @@ impl Room {
         if self.cut == 0 {
             return None;
         }
-        let said = said(&reply.content).take(self.left).map(str::to_owned);
+        let What::Say { content, kind } = reply.what else { return Some(reply) };
+        let said = said(&content).take(self.left).map(str::to_owned);
         let content = Lines(said.chain([more_lines(self.cut)]).collect());
         (self.left, self.cut) = (0, 0);
-        Some(Reply { content, ..reply })
+        Some(Reply { what: What::Say { content, kind }, ..reply })
     }
 }
 
@@ -66,8 +67,12 @@ fn said(lines: &Lines) -> impl Iterator<Item = &str> {
     lines.0.iter().flat_map(|line| line.split(['\r', '\n'])).filter(|line| !line.is_empty())
 }
 
-fn count(lines: &Lines) -> usize {
-    said(lines).count()
+/// What is done is no line.
+fn count(reply: &Reply) -> usize {
+    match &reply.what {
+        What::Say { content, .. } => said(content).count(),
+        What::Do(_) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +80,11 @@ mod tests {
     use super::*;
 
     fn texts(replies: Vec<Reply>) -> Vec<String> {
-        brief(replies).into_iter().map(|reply| reply.content.0.join("|")).collect()
+        let text = |reply: Reply| match reply.what {
+            What::Say { content, .. } => content.0.join("|"),
+            What::Do(deed) => format!("{:?}", deed.kind()),
+        };
+        brief(replies).into_iter().map(text).collect()
     }
 
     fn numbers(count: usize) -> Vec<String> {
@@ -104,6 +113,13 @@ mod tests {
     fn each_place_has_its_own_five() {
         let (here, private) = (|| Reply::lines(numbers(5)), || Reply::lines(numbers(6)).private());
         assert_eq!(texts(vec![here(), private()]), ["1|2|3|4|5", "1|2|3|4|… 2 more lines"]);
+    }
+
+    #[test]
+    fn actions_are_no_lines() {
+        let mut all: Vec<Reply> = numbers(6).into_iter().map(Reply::from).collect();
+        all.push(crate::Action::kick("bob").into());
+        assert_eq!(texts(all), ["1", "2", "3", "4", "… 2 more lines", "Kick"]);
     }
 
     #[test]

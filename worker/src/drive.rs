@@ -71,7 +71,7 @@ impl Runner {
     async fn say(&self, work: &mut Work, index: usize, replies: Vec<Reply>) -> Result<(), Failure> {
         let Work { delivery, event, chat, confirms, .. } = work;
         let reply_to = delivery.properties.reply_to.as_deref();
-        let origin = Origin { event: event.id, chat: chat.as_deref(), reply_to, handler: &self.handlers[index].name };
+        let origin = Origin { event, chat: chat.as_deref(), reply_to, handler: &self.handlers[index].name };
         for (ordinal, reply) in brief(replies).into_iter().enumerate() {
             let publishing = publish::publish(&*self.broker, &self.networks, &origin, ordinal, reply);
             let too_long = bus::Error::TimedOut { what: "take a reply", after: PUBLISH_WITHIN };

@@ -133,7 +133,7 @@ pub(crate) enum Failure {
     Blocked(Duration),
     #[error("its reply could not be sent: {0}")]
     Unsent(#[from] bus::Error),
-    #[error("the reply names no place, and the event comes from none: use Reply::to")]
+    #[error("the reply names no place, and the event comes from none: use Reply::to or Action::to")]
     Nowhere,
     #[error("the reply is for the network {0}, which is not configured")]
     UnknownNetwork(String),

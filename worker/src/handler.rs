@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Context, Error, Extract, Reply};
+use crate::{Action, Context, Error, Extract, Reply};
 
 /// An async function whose parameters are [`Extract`]ed and whose result is [`IntoReplies`]. Up to 8 parameters.
 #[diagnostic::on_unimplemented(
@@ -20,7 +20,7 @@ pub trait Handler<A>: Send + Sync + 'static {
 /// What a handler may return.
 #[diagnostic::on_unimplemented(
     message = "a handler can't return `{Self}`",
-    note = "handlers return (), text, Reply, Option and Vec of them, and Result<…, worker::Error>"
+    note = "handlers return (), text, Reply, Action, Option, Vec and pairs of them, and Result<…, worker::Error>"
 )]
 pub trait IntoReplies {
     /// The replies in the order they are to be said.
@@ -39,6 +39,20 @@ impl IntoReplies for () {
 impl IntoReplies for Reply {
     fn into_replies(self) -> Result<Vec<Reply>, Error> {
         Ok(vec![self])
+    }
+}
+
+impl IntoReplies for Action {
+    fn into_replies(self) -> Result<Vec<Reply>, Error> {
+        Ok(vec![self.into()])
+    }
+}
+
+/// One after the other.
+impl<A: IntoReplies, B: IntoReplies> IntoReplies for (A, B) {
+    fn into_replies(self) -> Result<Vec<Reply>, Error> {
+        let (first, second) = (self.0.into_replies()?, self.1.into_replies()?);
+        Ok(first.into_iter().chain(second).collect())
     }
 }
 

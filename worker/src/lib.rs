@@ -1,7 +1,7 @@
 //! The handler SDK and its runner: what a worker of pubbot is made of.
 //!
 //! A handler is a plain async function. Its parameters say what it needs (see [`Extract`]), its return value is the
-//! reply (see [`IntoReplies`]). A [`Plugin`] puts handlers beside what they react to ([`trigger`], [`command`],
+//! reply (see [`IntoReplies`]), or what is to be done ([`Action`]). A [`Plugin`] puts handlers beside what they react to ([`trigger`], [`command`],
 //! [`event`]); a [`Worker`] runs plugins as one of the processes of its group. [`testing::FakeChat`] talks to plugins
 //! as people would.
 //!
@@ -23,6 +23,7 @@
 //! # });
 //! ```
 
+mod action;
 mod brief;
 mod captures;
 mod catalogue;
@@ -47,6 +48,7 @@ mod spec;
 pub mod testing;
 mod worker;
 
+pub use action::Action;
 pub use catalogue::{Catalogue, Entry};
 pub use context::Context;
 pub use error::{BuildError, Error, RunError};

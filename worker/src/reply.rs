@@ -1,20 +1,32 @@
 //! What a handler says, before it is known where that goes.
 
-use protocol::{Lines, ReplyKind, Target};
+use protocol::{Deed, Lines, ReplyKind, Target};
 
-/// Something to say. Without more it goes, as a message, to where the event came from.
+/// Something to say, or to do ([`Action`](crate::Action)). Without more it goes, as a message, to where the event came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    pub(crate) content: Lines,
-    pub(crate) kind: ReplyKind,
+    pub(crate) what: What,
     pub(crate) to: Place,
     pub(crate) rank: i64,
+}
+
+/// What a reply is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    Say {
+        content: Lines,
+        kind: ReplyKind,
+    },
+    /// In a channel that is named when it is published.
+    Do(Deed),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Place {
     Back,
     Private,
+    /// A channel on the network where the event comes from.
+    Beside(String),
     Elsewhere(Target),
 }
 
@@ -27,25 +39,28 @@ impl Reply {
     /// A message of several lines, said together.
     pub fn lines(lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let content = Lines(lines.into_iter().map(Into::into).collect());
-        Reply { content, kind: ReplyKind::Chat, to: Place::Back, rank: 0 }
+        Reply { what: What::Say { content, kind: ReplyKind::Chat }, to: Place::Back, rank: 0 }
     }
 
     /// As an action (`/me`).
     #[must_use]
     pub fn action(self) -> Self {
-        Reply { kind: ReplyKind::Action, ..self }
+        self.kind(ReplyKind::Action)
     }
 
     /// As a notice, which no bot answers.
     #[must_use]
     pub fn notice(self) -> Self {
-        Reply { kind: ReplyKind::Notice, ..self }
+        self.kind(ReplyKind::Notice)
     }
 
     /// As one of the kinds.
     #[must_use]
-    pub fn kind(self, kind: ReplyKind) -> Self {
-        Reply { kind, ..self }
+    pub fn kind(mut self, new: ReplyKind) -> Self {
+        if let What::Say { kind, .. } = &mut self.what {
+            *kind = new;
+        }
+        self
     }
 
     /// To the sender alone.

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Broker, Consumer, DeadLetter, Embedded, Message, Topology};
-use protocol::{Ambient, Chat, ChatKind, Event, Head, Reply, ReplyContext, ReplyKind, RoutingKey, Timestamp};
+use protocol::{Ambient, Chat, ChatKind, Event, Head, ReplyContext, ReplyKind, Request, RoutingKey, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::retries::Retries;
-use crate::{Plugin, Worker};
+use crate::action::in_channel;
+use crate::reply::Place;
+use crate::{Action, Plugin, Worker};
 
 mod retries;
 
@@ -51,7 +53,7 @@ pub struct FakeChat {
     retries: Arc<Retries>,
     replies: [Consumer; 2],
     dead: Consumer,
-    heard: Vec<Reply>,
+    heard: Vec<Request>,
     place: String,
     said: u64,
     stop: CancellationToken,
@@ -140,6 +142,28 @@ impl FakeChat {
         self.expect(channel, ReplyKind::Chat, text)
     }
 
+    /// The bot asked for this next: in the channel or in private, wherever it was spoken to last, unless it says where.
+    ///
+    /// # Panics
+    /// When it asked for something else, somewhere else, or for nothing; and when the connector would refuse it.
+    #[track_caller]
+    pub fn does(&mut self, action: Action) -> &mut Self {
+        assert!(!self.heard.is_empty(), "the bot did nothing; expected {action:?}");
+        let place = match action.to {
+            Place::Beside(channel) => channel,
+            Place::Elsewhere(target) => target.channel,
+            Place::Back | Place::Private => self.place.clone(),
+        };
+        match self.heard.remove(0) {
+            Request::Do(done) => {
+                assert_eq!(done.deed, in_channel(action.deed, place));
+                done.deed.check().unwrap_or_else(|why| panic!("{why}"));
+            }
+            Request::Say(said) => panic!("expected {:?}, and the bot said {:?}", action.deed, said.content),
+        }
+        self
+    }
+
     /// The bot said nothing more.
     ///
     /// # Panics
@@ -190,7 +214,10 @@ impl FakeChat {
     #[track_caller]
     fn expect(&mut self, channel: &str, kind: ReplyKind, text: &str) -> &mut Self {
         assert!(!self.heard.is_empty(), "the bot said nothing; expected {text:?}");
-        let said = self.heard.remove(0);
+        let said = match self.heard.remove(0) {
+            Request::Say(said) => said,
+            Request::Do(action) => panic!("expected {text:?}, and the bot wants to do {:?}", action.deed),
+        };
         let expected = (channel, kind, text.to_owned());
         assert_eq!((said.channel.as_str(), said.kind, said.content.0.join("\n")), expected);
         self
@@ -244,7 +271,7 @@ impl FakeChat {
                 () = self.broker.idle() => return,
             };
             let context = ReplyContext { network: NETWORK, ..ReplyContext::default() };
-            self.heard.push(Reply::read(&delivery.body, context).unwrap_or_else(|why| panic!("{why}")));
+            self.heard.push(Request::read(&delivery.body, context).unwrap_or_else(|why| panic!("{why}")));
             delivery.acknowledge();
         }
     }

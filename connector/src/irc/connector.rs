@@ -19,7 +19,7 @@ use crate::irc::reach::reason::Reason;
 use crate::irc::session::{Known, NickFence, Session};
 use crate::irc::speak::speaker::Speaker;
 use crate::irc::voice::{Grant, Voice};
-use crate::irc::{Answers, Network, PROTO, Sts};
+use crate::irc::{Answers, Channel, Network, PROTO, Sts};
 use crate::outbox::Outbox;
 use crate::replies::Replies;
 
@@ -68,6 +68,8 @@ pub(crate) struct Connector {
     /// The last session was such a one.
     might_speak: bool,
     known: Known,
+    /// Where to be: what is configured, and what actions have made of it.
+    channels: Vec<Channel>,
     /// By which a successor can call upon us.
     secret: Uuid,
 }
@@ -84,6 +86,7 @@ impl Connector {
         let backoff = Backoff::new(ambient.clone());
         let not_before = Instant::now() + backoff.stagger(network.place);
         let (network, secret) = (Arc::new(network), event_id(&*ambient));
+        let channels = network.channels.clone();
         Connector {
             network,
             broker,
@@ -96,12 +99,14 @@ impl Connector {
             spoke_under: None,
             might_speak: false,
             known: Known::default(),
+            channels,
             secret,
         }
     }
 
     pub async fn run(mut self, dialer: impl Dial) -> Result<(), bus::Error> {
-        let mut replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name);
+        let mut replies = Replies::new(self.broker.clone(), self.ambient.clone(), PROTO, &self.network.name)
+            .with_permits(self.network.permits.clone());
         replies.memory.heard = self.known.heard.clone();
         let chooses = self.network.channels.iter().any(|channel| channel.answers == Answers::Best);
         let replies = if chooses { replies.with_choices() } else { replies };
@@ -112,7 +117,7 @@ impl Connector {
         let mut outbox = Outbox::open(broker, ambient, PROTO, &self.network.name, journal);
         let mut voice = Voice::ask(self.broker.clone(), &self.network.name);
         let permission = voice.permission();
-        let mut speaker = Speaker::new(replies, self.network.clone(), permission, self.known.loops.clone());
+        let mut speaker = Speaker::new(replies, self.network.clone(), permission, &self.known);
         let stop = self.stop.clone();
         while let Some(grant) = stop.run_until_cancelled(voice.granted()).await {
             speaker = self.hold(&dialer, &mut voice, grant, speaker, &mut outbox).await;
@@ -269,10 +274,12 @@ impl Connector {
         let speaking = AbortOnDropHandle::new(tokio::spawn(speaker.speak(socket.writer, receiver, hang_up.clone())));
         let (network, ambient, known) = (self.network.clone(), self.ambient.clone(), self.known.clone());
         let mut session = Session::new(network, ambient, orders, outbox, fence, handover, known)
+            .keeping(&self.channels)
             .with(socket.server.clone(), self.sts.clone());
         let why = session.run(socket.reader, leave, &hang_up).await;
         let (lasted, refusal) = (session.registered_for(), session.refusal());
         self.known.losses = session.losses(why.is_kill());
+        self.channels = session.channels();
         self.might_speak = session.might_speak() && !why.is_kill();
         if why.is_kill() {
             // no ghost of ours is left, and who had us killed may speak under our nick now

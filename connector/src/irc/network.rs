@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::irc::{Flood, Login, Server, Tls};
-use crate::{Expiry, Secret};
+use crate::{Expiry, Permits, Secret};
 
 /// An IRC network, and who the bot is there.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Network {
     pub unproved: usize,
     /// In channels where only the best answer is said: how long to wait for a better one, from the first on.
     pub answers_window: Duration,
+    /// Which actions worker groups may ask for.
+    pub permits: Permits,
     /// How long to go on with what is to be said once told to stop.
     pub linger: Duration,
     /// Which it is of the networks that are started together, from 0: the first dials at once, the others a moment later.

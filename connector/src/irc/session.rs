@@ -36,6 +36,7 @@ use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
 use crate::irc::register::regain::{Meaning, Regain, Standing};
 use crate::irc::register::registration::{Registration, Todo, join_lines};
+use crate::irc::speak::asked::{Asked, Change};
 use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
@@ -62,11 +63,12 @@ const PING_TOKEN: &str = "pubbot";
 /// The parting words.
 const GOODBYE: &str = "pubbot";
 
-/// What was heard on other connections, as far as it matters on this one.
+/// What was heard and asked for on other connections, as far as it matters on this one; clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     pub loops: Loops,
     pub heard: Heard,
+    pub asked: Asked,
     pub losses: Losses,
 }
 
@@ -109,6 +111,12 @@ pub(crate) struct Session<'a> {
     rejoin: Rejoin,
     inquiry: Inquiry,
     ctcp: Ctcp,
+    /// What actions ask for.
+    asked: Asked,
+    /// The nick that we should have: the configured one, or that of an action.
+    own_nick: String,
+    /// The nick that an action has asked for, and the server not given yet.
+    asked_nick: Option<String>,
     bouncer: Bouncer,
     /// The server as it was dialed, and what hosts have asked for.
     server: Option<(Server, Sts)>,
@@ -157,8 +165,11 @@ impl<'a> Session<'a> {
             view: View::new(&network.nick),
             regain: Regain::new(network.clone(), known.losses.clone()),
             history: History::new(&network.name, known.heard.clone()),
+            asked: known.asked.clone(),
             events: Events::new(&network.name, ambient.clone(), outbox, known),
             rejoin: Rejoin::new(&network.channels),
+            own_nick: network.nick.clone(),
+            asked_nick: None,
             inquiry: Inquiry::new(network.flood != Flood::Off),
             ctcp: Ctcp::default(),
             bouncer: Bouncer::default(),
@@ -195,6 +206,11 @@ impl<'a> Session<'a> {
         Session { server: Some((server, sts)), ..self }
     }
 
+    /// One that is to be in these channels.
+    pub fn keeping(self, channels: &[Channel]) -> Self {
+        Session { rejoin: Rejoin::new(channels), ..self }
+    }
+
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
     /// `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -221,6 +237,11 @@ impl<'a> Session<'a> {
         self.joined
     }
 
+    /// Where the bot should be in the next session.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.rejoin.channels()
+    }
+
     /// How often the nick was taken from us; `killed` is one more time, if we had it.
     pub fn losses(&self, killed: bool) -> Losses {
         let mut losses = self.regain.losses().clone();
@@ -232,7 +253,7 @@ impl<'a> Session<'a> {
 
     /// Whether the nick is the one that we should have; a longer one the server cuts.
     fn has_own_nick(&self) -> bool {
-        self.view.is_me(self.view.isupport.nick_that_fits(&self.network.nick))
+        self.view.is_me(self.view.isupport.nick_that_fits(&self.own_nick))
     }
 
     /// How long it was registered; `None` if never.
@@ -314,6 +335,7 @@ impl<'a> Session<'a> {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        self.note_asked();
         let Some(Taken { message, labelled, replayed, page }) = self.batches.take(message) else { return Ok(()) };
         if replayed || self.events.is_older(&message) {
             self.hear_again(message);
@@ -335,19 +357,24 @@ impl<'a> Session<'a> {
             self.rejoin.logged_in();
             self.regain.logged_in();
         }
-        if self.join_refused(&message) {
-            return Ok(());
+        self.take_nick(&message);
+        let join_refused = self.join_refused(&message);
+        let own = self.view.isupport.nick_that_fits(&self.own_nick);
+        // what is labelled answers an action
+        if !join_refused && labelled == Labelled::No {
+            match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
+                Meaning::Ours => return Ok(()),
+                Meaning::Taken => self.nick_is_taken(),
+                Meaning::Other => {}
+            }
         }
-        let own = self.view.isupport.nick_that_fits(&self.network.nick);
-        match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
-            Meaning::Ours => return Ok(()),
-            Meaning::Taken => self.nick_is_taken(),
-            Meaning::Other => {}
-        }
-        if let Some(refusal) = refusal(&message, labelled) {
+        if let Some(refusal) = refusal(&message, labelled, join_refused) {
             self.order(Order::Refused(refusal)).await?;
         } else if let Labelled::End(label) = labelled {
             self.order(Order::Proved(Proof::Label(label))).await?;
+        }
+        if join_refused {
+            return Ok(());
         }
         if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
             self.regain.nickserv_answered(nickserv::is_refusal(&message));
@@ -393,6 +420,28 @@ impl<'a> Session<'a> {
                 self.nick_may_have_changed().await?;
                 self.tell_frame().await
             }
+        }
+    }
+
+    /// Takes note of what actions have asked for.
+    fn note_asked(&mut self) {
+        for change in self.asked.take() {
+            match change {
+                Change::Join(channel) => self.rejoin.asked_for(channel),
+                Change::Part(channel) => self.rejoin.given_up(&channel),
+                Change::Nick(nick) => self.asked_nick = Some(nick),
+            }
+        }
+    }
+
+    /// The nick that an action has asked for is the one that we should have, as soon as we have it.
+    fn take_nick(&mut self, message: &Message) {
+        let Command::NICK(new) = &message.command else { return };
+        let is_it = |asked: &mut String| self.view.same(self.view.isupport.nick_that_fits(asked), new);
+        if self.view.is_me(message.source_nickname().unwrap_or_default())
+            && let Some(nick) = self.asked_nick.take_if(is_it)
+        {
+            self.own_nick = nick;
         }
     }
 
@@ -510,6 +559,7 @@ impl<'a> Session<'a> {
             Response::RPL_WELCOME => self.welcomed(parameter(0), last).await,
             Response::RPL_ISUPPORT => {
                 self.view.learn(parameters.iter().skip(1).map(|parameter| parameter.trim()));
+                self.order(Order::Supports(Arc::new(self.view.isupport.clone()))).await?;
                 self.learned().await?;
                 let mark = self.modes.of_a_bot(&self.view.me.nick, self.view.isupport.bot);
                 self.send_all(mark).await
@@ -610,7 +660,7 @@ impl<'a> Session<'a> {
             }
         } else if self.regain.lacks() {
             let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
-            let (nick, network) = (&self.network.nick, &self.network.name);
+            let (nick, network) = (&self.own_nick, &self.network.name);
             tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
         }
         if allowed && !self.joined {
@@ -716,7 +766,7 @@ impl<'a> Session<'a> {
 
     /// Does what is due for the nick that we should have.
     async fn regain(&mut self) -> Result<(), Ended> {
-        let nick = self.view.isupport.nick_that_fits(&self.network.nick);
+        let nick = self.view.isupport.nick_that_fits(&self.own_nick);
         let calls = self.regain.is_call_due() && self.fence == NickFence::Up;
         let call = if calls { self.handover.call(nick) } else { None };
         let standing = Standing {

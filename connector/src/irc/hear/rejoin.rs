@@ -81,6 +81,18 @@ struct Wanted {
     setbacks: u32,
     /// It is not among the first ones, as many as the server allows.
     one_too_many: bool,
+    by: By,
+}
+
+/// Why the bot should be in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// It is configured, or an action asked for it and was let in: as long as this process lives.
+    Choice,
+    /// An action asks for it: once.
+    Trial,
+    /// Somebody has invited the bot: for one session.
+    Invitation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +108,7 @@ impl Rejoin {
     pub fn new(channels: &[Channel]) -> Self {
         let now = Instant::now();
         let out = State::Out { again: now, needs_account: false };
-        let channels = channels.iter().map(|channel| Wanted::new(channel.clone(), out));
+        let channels = channels.iter().map(|channel| Wanted::new(channel.clone(), out, By::Choice));
         Rejoin { channels: channels.collect(), casemapping: CaseMapping::default(), invited: 0, not_before: None }
     }
 
@@ -153,7 +165,40 @@ impl Rejoin {
     pub fn entered(&mut self, channel: &str) {
         if let Some(wanted) = self.find(channel) {
             wanted.state = State::In { since: Instant::now() };
+            if wanted.by == By::Trial {
+                wanted.by = By::Choice;
+            }
         }
+    }
+
+    /// An action asks for a channel: it is kept if the server lets us in.
+    pub fn asked_for(&mut self, channel: Channel) {
+        let state = State::Asked { at: Instant::now() };
+        match self.find(&channel.name) {
+            // a key that was given now is the one that worked last
+            Some(wanted) => {
+                wanted.channel.key = channel.key.or(wanted.channel.key.take());
+                if !matches!(wanted.state, State::In { .. }) {
+                    wanted.state = state;
+                }
+                if wanted.by == By::Invitation {
+                    wanted.by = By::Choice;
+                }
+            }
+            None => self.channels.push(Wanted::new(channel, state, By::Trial)),
+        }
+    }
+
+    /// An action leaves a channel: it is not asked for any more.
+    pub fn given_up(&mut self, channel: &str) {
+        let casemapping = self.casemapping;
+        self.channels.retain(|wanted| !casemapping.same(&wanted.channel.name, channel));
+    }
+
+    /// Where the bot should be in the next session.
+    pub fn channels(&self) -> Vec<Channel> {
+        let kept = self.channels.iter().filter(|wanted| wanted.by == By::Choice);
+        kept.map(|wanted| wanted.channel.clone()).collect()
     }
 
     /// We are out, kicked or otherwise moved without having asked for it: how long we stay out.
@@ -170,6 +215,10 @@ impl Rejoin {
     pub fn refused(&mut self, number: u16, channel: &str) -> Option<Option<Duration>> {
         let meaning = meaning(number)?;
         let wanted = self.find(channel).filter(|wanted| matches!(wanted.state, State::Asked { .. }))?;
+        if wanted.by == By::Trial {
+            self.given_up(channel);
+            return None;
+        }
         Some(match meaning {
             Meaning::Later(pauses) => Some(wanted.wait(pauses, false)),
             Meaning::Account => Some(wanted.wait(DECIDED, true)),
@@ -192,7 +241,11 @@ impl Rejoin {
         if !anywhere || self.invited >= MAX_INVITED {
             return false;
         }
-        self.channels.push(Wanted::new(channel.clone(), State::Out { again: now, needs_account: false }));
+        self.channels.push(Wanted::new(
+            channel.clone(),
+            State::Out { again: now, needs_account: false },
+            By::Invitation,
+        ));
         let has_place = self.has_place(self.channels.len() - 1, isupport);
         if has_place {
             self.invited += 1;
@@ -218,8 +271,10 @@ impl Rejoin {
     }
 
     fn give_up_waiting(&mut self, now: Instant) {
+        let is_late = |wanted: &Wanted| matches!(wanted.state, State::Asked { at } if at + ANSWER_WITHIN <= now);
+        self.channels.retain(|wanted| !(wanted.by == By::Trial && is_late(wanted)));
         for wanted in &mut self.channels {
-            if matches!(wanted.state, State::Asked { at } if at + ANSWER_WITHIN <= now) {
+            if is_late(wanted) {
                 wanted.wait(UNANSWERED, false);
             }
         }
@@ -227,8 +282,8 @@ impl Rejoin {
 }
 
 impl Wanted {
-    fn new(channel: Channel, state: State) -> Self {
-        Wanted { channel, state, setbacks: 0, one_too_many: false }
+    fn new(channel: Channel, state: State, by: By) -> Self {
+        Wanted { channel, state, setbacks: 0, one_too_many: false, by }
     }
 
     /// When it may be asked for again, if it may.

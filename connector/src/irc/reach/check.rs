@@ -109,6 +109,7 @@ mod tests {
             expiry: crate::Expiry::default(),
             unproved: crate::irc::UNPROVED,
             answers_window: Duration::from_millis(150),
+            permits: crate::Permits::default(),
             linger: Duration::ZERO,
             place: 0,
         };

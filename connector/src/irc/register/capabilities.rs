@@ -49,6 +49,7 @@ const REQUEST_BYTES: usize = 400;
 pub(crate) struct Capabilities {
     labels: bool,
     echoes: bool,
+    tags: bool,
     /// The network tells what was said before.
     pub history: bool,
     /// How much one message may have, where several lines can be one.
@@ -63,6 +64,11 @@ impl Capabilities {
             Capabilities { echoes: true, .. } => Means::Echoes,
             _ => Means::Fences,
         }
+    }
+
+    /// Whether the server takes tags from us.
+    pub fn takes_tags(self) -> bool {
+        self.tags
     }
 }
 
@@ -129,6 +135,7 @@ impl Negotiation {
         Capabilities {
             labels: self.has("labeled-response") && self.has("batch"),
             echoes: self.has("echo-message"),
+            tags: self.has("message-tags"),
             multiline: self.multiline(),
             history: [HISTORY, "batch", "server-time"].into_iter().all(|needed| self.has(needed)),
         }

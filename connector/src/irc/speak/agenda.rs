@@ -8,14 +8,15 @@ use std::time::Duration;
 use bus::{Consumer, Delivery, Error};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use protocol::Request;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::irc::speak::choice::{Choices, Decision, handler};
+use crate::irc::speak::deeds::Abilities;
 use crate::irc::speak::flood::Urgency;
 use crate::irc::speak::line::Frame;
 use crate::irc::speak::loops::Loops;
-use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Written;
 use crate::irc::speak::round::{Next, Round};
 use crate::irc::speak::under_way::UnderWay;
@@ -59,9 +60,9 @@ impl Agenda {
         self.under_way.frame = frame;
     }
 
-    /// How much one message may have, where several lines can be one.
-    pub fn set_multiline(&mut self, multiline: Option<Multiline>) {
-        self.under_way.multiline = multiline;
+    /// The server lets us do this.
+    pub fn set_abilities(&mut self, abilities: Abilities) {
+        self.under_way.abilities = abilities;
     }
 
     /// Takes replies from these queues from now on.
@@ -159,9 +160,8 @@ impl Agenda {
 
     /// The answer, if it is to be said now: where only the best is said, it is held, or its choice has been made.
     fn choose(&mut self, to_say: ToSay, replies: &mut Replies) -> Option<ToSay> {
-        let Some(event) = to_say.reply.in_reply_to.filter(|_| self.says_best(&to_say.reply.channel)) else {
-            return Some(to_say);
-        };
+        let Request::Say(reply) = &to_say.request else { return Some(to_say) };
+        let Some(event) = reply.in_reply_to.filter(|_| self.says_best(&reply.channel)) else { return Some(to_say) };
         match replies.memory.choice(event) {
             Some(chosen) if chosen == handler(&to_say) => Some(to_say),
             Some(_) => {

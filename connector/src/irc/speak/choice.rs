@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use protocol::Request;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -91,13 +92,20 @@ impl Choices {
 
 /// Who answered.
 pub(crate) fn handler(answer: &ToSay) -> &str {
-    answer.reply.handler.as_deref().unwrap_or_default()
+    answer.request.handler()
+}
+
+fn rank(answer: &ToSay) -> i64 {
+    match &answer.request {
+        Request::Say(reply) => reply.rank,
+        Request::Do(_) => 0,
+    }
 }
 
 fn decide(Choice { event, answers, .. }: Choice) -> Decision {
-    let best = answers.iter().map(|answer| answer.reply.rank).max();
+    let best = answers.iter().map(rank).max();
     // the first of those with the highest rank
-    let winner = answers.iter().find(|answer| Some(answer.reply.rank) == best).map_or("", handler).to_owned();
+    let winner = answers.iter().find(|answer| Some(rank(answer)) == best).map_or("", handler).to_owned();
     let (best, others) = answers.into_iter().partition(|answer| handler(answer) == winner);
     Decision { chosen: Chosen { event, handler: winner }, best, others }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use protocol::ReplyKind;
+use protocol::{IrcText, MAX_CLIENT_TAG_BYTES, ReplyKind, client_tags};
 
 use crate::Secret;
 use crate::irc::hear::framing::{MAX_LINE_BYTES, MAX_LINELEN};
@@ -33,7 +33,11 @@ impl Default for Frame {
 
 /// A complete line, its CR LF included; or several that must not be parted. It has no `Debug`, since it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Line(Vec<u8>);
+pub(crate) struct Line {
+    /// Tags for those who get it, without the `@`: empty for most.
+    tags: String,
+    bytes: Vec<u8>,
+}
 
 impl Line {
     pub fn pass(password: &Secret) -> Self {
@@ -131,9 +135,62 @@ impl Line {
         Line::new("WHO", &[channel, fields], None)
     }
 
-    /// The same line with a label, which the server repeats in its answer (IRCv3 `labeled-response`).
-    pub fn labelled(&self, label: u64) -> Self {
-        Line([format!("@label={label} ").as_bytes(), &self.0].concat())
+    /// Changes a channel's modes.
+    pub fn modes(channel: &str, modes: &str, parameters: &[&str]) -> Self {
+        Line::new("MODE", &[&[channel, modes], parameters].concat(), None)
+    }
+
+    pub fn part(channel: &str, reason: Option<&str>) -> Self {
+        Line::with_words("PART", &[channel], reason)
+    }
+
+    pub fn topic(channel: &str, topic: &str) -> Self {
+        Line::with_words("TOPIC", &[channel], Some(topic))
+    }
+
+    pub fn kick(channel: &str, nick: &str, reason: Option<&str>) -> Self {
+        Line::with_words("KICK", &[channel, nick], reason)
+    }
+
+    pub fn invite(nick: &str, channel: &str) -> Self {
+        Line::new("INVITE", &[nick, channel], None)
+    }
+
+    /// Says nothing, but for the tags that it gets (IRCv3 `message-tags`).
+    pub fn tags(target: &str) -> Self {
+        Line::new("TAGMSG", &[target], None)
+    }
+
+    /// A line as it is.
+    pub fn raw(line: &str) -> Self {
+        let mut bytes = Vec::with_capacity(line.len() + 2);
+        push_text(&mut bytes, line);
+        Line::ended(bytes, MAX_LINE_BYTES)
+    }
+
+    /// The same line with further client-only tags; as it is, if there would be too many of them.
+    pub fn tagged<'a>(self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let new = client_tags(tags);
+        let tags = if self.tags.is_empty() { new } else { format!("{};{new}", self.tags) };
+        if tags.len() > MAX_CLIENT_TAG_BYTES { self } else { Line { tags, ..self } }
+    }
+
+    /// Adds the line to what is to be written, with a label, which the server repeats in its answer (IRCv3
+    /// `labeled-response`), and with its tags where the server takes any.
+    pub fn write(&self, label: Option<u64>, takes_tags: bool, out: &mut Vec<u8>) {
+        let label = label.map(|label| format!("label={label}"));
+        let tags = Some(self.tags.as_str()).filter(|tags| takes_tags && !tags.is_empty());
+        let all: Vec<&str> = label.as_deref().into_iter().chain(tags).collect();
+        if !all.is_empty() {
+            out.extend_from_slice(format!("@{} ", all.join(";")).as_bytes());
+        }
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// Its command and its words; not the text behind them.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let head = self.bytes.windows(2).position(|two| two == b" :").unwrap_or(self.bytes.len());
+        std::str::from_utf8(&self.bytes[..head]).unwrap_or_default().split_ascii_whitespace()
     }
 
     /// Says a text somewhere, for which there is [`Line::room`].
@@ -148,13 +205,13 @@ impl Line {
     /// Several lines of text that are one message (IRCv3 `draft/multiline`); true for those that go on where the one before
     /// it ended.
     pub fn multiline<'a>(target: &str, texts: impl Iterator<Item = (&'a str, bool)>) -> Self {
-        let mut bytes = Line::new("BATCH", &["+m", "draft/multiline", target], None).0;
+        let mut bytes = Line::new("BATCH", &["+m", "draft/multiline", target], None).bytes;
         for (text, goes_on) in texts {
             bytes.extend_from_slice(if goes_on { GOES_ON } else { PART });
-            bytes.extend_from_slice(&Line::say(ReplyKind::Chat, target, text).0);
+            bytes.extend_from_slice(&Line::say(ReplyKind::Chat, target, text).bytes);
         }
         bytes.extend_from_slice(b"BATCH -m\r\n");
-        Line(bytes)
+        Line { tags: String::new(), bytes }
     }
 
     /// A CTCP message that nobody answers; `text` has its frame.
@@ -175,11 +232,11 @@ impl Line {
     /// What stands behind the first colon, without the line's end: of something said, its text. Of a message of several
     /// lines it is that of all, put together.
     pub fn text(&self) -> Cow<'_, [u8]> {
-        if !self.0.starts_with(b"BATCH +") {
-            return Cow::Borrowed(behind_colon(&self.0));
+        if !self.bytes.starts_with(b"BATCH +") {
+            return Cow::Borrowed(behind_colon(&self.bytes));
         }
         let mut text = Vec::new();
-        for line in self.0.split_inclusive(|byte| *byte == b'\n').filter(|line| line.starts_with(b"@")) {
+        for line in self.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.starts_with(b"@")) {
             if !text.is_empty() && !line.starts_with(GOES_ON) {
                 text.push(b'\n');
             }
@@ -188,8 +245,17 @@ impl Line {
         Cow::Owned(text)
     }
 
+    /// The line without tags.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// Words, and free text behind them, of which a line end becomes a space.
+    fn with_words(command: &str, words: &[&str], text: Option<&str>) -> Self {
+        match text.map(IrcText::one_line) {
+            Some(text) => Line::new(command, words, Some(&[&text])),
+            None => Line::new(command, words, None),
+        }
     }
 
     fn new(command: &str, words: &[&str], text: Option<&[&str]>) -> Self {
@@ -208,9 +274,18 @@ impl Line {
             line.extend_from_slice(b" :");
             parts.iter().for_each(|part| push_text(&mut line, part));
         }
-        line.truncate(limit - 2);
-        line.extend_from_slice(b"\r\n");
-        Line(line)
+        Line::ended(line, limit)
+    }
+
+    /// Cuts what is too long, between characters, and ends it.
+    fn ended(mut bytes: Vec<u8>, limit: usize) -> Self {
+        if bytes.len() > limit - 2 {
+            let is_within = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
+            let end = (0..=limit - 2).rev().find(|end| !is_within(bytes[*end])).unwrap_or(0);
+            bytes.truncate(end);
+        }
+        bytes.extend_from_slice(b"\r\n");
+        Line { tags: String::new(), bytes }
     }
 }
 
@@ -256,6 +331,37 @@ mod tests {
         assert_eq!(text(&Line::say(ReplyKind::Chat, "#c", "hi all")), "PRIVMSG #c :hi all\r\n");
         assert_eq!(text(&Line::say(ReplyKind::Notice, "#c", "hi")), "NOTICE #c :hi\r\n");
         assert_eq!(text(&Line::say(ReplyKind::Action, "#c", "waves")), "PRIVMSG #c :\u{1}ACTION waves\u{1}\r\n");
+    }
+
+    #[test]
+    fn what_is_done_is_one_line_whatever_its_reason_holds() {
+        assert_eq!(text(&Line::kick("#a", "bob", Some("a\r\nQUIT :b\0c"))), "KICK #a bob :a QUIT :bc\r\n");
+        assert_eq!(text(&Line::kick("#a", "bob", None)), "KICK #a bob\r\n");
+        assert_eq!(text(&Line::topic("#a", "")), "TOPIC #a :\r\n");
+        assert_eq!(text(&Line::part("#a", Some("bye all"))), "PART #a :bye all\r\n");
+        assert_eq!(text(&Line::modes("#a", "+ov", &["a", "b"])), "MODE #a +ov a b\r\n");
+        assert_eq!(text(&Line::invite("bob", "#a")), "INVITE bob #a\r\n");
+        assert_eq!(text(&Line::raw("PRIVMSG #a :x\r\nQUIT")), "PRIVMSG #a :xQUIT\r\n");
+        let long = Line::topic("#a", &"ä".repeat(400));
+        assert!(text(&long).len() <= MAX_LINE_BYTES, "cut between characters");
+        assert_eq!(Line::kick("#a", "bob", Some("x")).words().collect::<Vec<_>>(), ["KICK", "#a", "bob"]);
+    }
+
+    fn written(line: &Line, label: Option<u64>, takes_tags: bool) -> String {
+        let mut out = b"before\r\n".to_vec();
+        line.write(label, takes_tags, &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before\r\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn label_and_tags_stand_before_a_line() {
+        let line = Line::tags("#a").tagged([("+draft/react", "a b")]).tagged([("+reply", "1;2")]);
+        assert_eq!(written(&line, None, false), "TAGMSG #a\r\n");
+        assert_eq!(written(&line, Some(7), false), "@label=7 TAGMSG #a\r\n");
+        assert_eq!(written(&line, None, true), "@+draft/react=a\\sb;+reply=1\\:2 TAGMSG #a\r\n");
+        assert_eq!(written(&line, Some(7), true), "@label=7;+draft/react=a\\sb;+reply=1\\:2 TAGMSG #a\r\n");
+        let long = "x".repeat(MAX_CLIENT_TAG_BYTES);
+        assert!(line.clone().tagged([("+a", long.as_str())]) == line, "too many are left out");
     }
 
     #[test]

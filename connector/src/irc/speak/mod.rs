@@ -1,7 +1,9 @@
 //! How things are said: in turn, within the budget, whole, and once.
 
 pub(crate) mod agenda;
+pub(crate) mod asked;
 pub(crate) mod choice;
+pub(crate) mod deeds;
 pub(crate) mod flood;
 pub(crate) mod formatting;
 pub(crate) mod line;

@@ -7,6 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::irc::speak::line::Line;
+
 /// How a server proves that it took a line; what it can do is agreed upon at the beginning of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Means {
@@ -42,10 +44,24 @@ pub(crate) struct Refusal {
     pub label: Option<u64>,
     /// Where the line was to go, if that was said.
     pub target: Option<String>,
+    /// What is refused may have been said: a message.
+    pub of_message: bool,
+    /// What is refused may have been done: by a command that these words name, or its channel, or its nick.
+    pub of_command: Vec<String>,
     /// What the server said, its number first.
     pub why: String,
     /// The line came too soon.
     pub too_fast: bool,
+}
+
+impl Refusal {
+    /// Whether it names what this line is about: of a message its target, if any, of an action any of its words.
+    fn can_be_about(&self, line: &Written) -> bool {
+        match &line.words {
+            None => self.of_message && self.target.as_ref().is_none_or(|target| same(&line.target, target)),
+            Some(words) => self.of_command.iter().any(|named| words.iter().any(|word| same(named, word))),
+        }
+    }
 }
 
 /// A line that was written.
@@ -58,6 +74,8 @@ pub(crate) struct Written {
     target: String,
     /// A hash of what it says.
     text: u64,
+    /// Of an action its command and words; `None` of something said.
+    words: Option<Vec<String>>,
     label: Option<u64>,
     fence: Option<Fence>,
     /// When it was written.
@@ -91,14 +109,23 @@ pub(crate) struct Unproved {
 }
 
 impl Unproved {
-    /// A line is being written. Its label, where lines have labels.
-    pub fn write(&mut self, reply: Uuid, number: u32, target: &str, text: &[u8], means: Means) -> Option<u64> {
+    /// A line is being written, which says something or does something. Its label, where lines have labels.
+    pub fn write(
+        &mut self,
+        reply: Uuid,
+        number: u32,
+        target: &str,
+        line: &Line,
+        is_deed: bool,
+        means: Means,
+    ) -> Option<u64> {
         let label = (means == Means::Labels).then(|| {
             self.last_label += 1;
             self.last_label
         });
-        let (target, text) = (target.to_owned(), hash(text));
-        self.lines.push_back(Written { reply, number, target, text, label, fence: None, at: Instant::now() });
+        let (target, text) = (target.to_owned(), hash(&line.text()));
+        let words = is_deed.then(|| line.words().map(str::to_owned).collect());
+        self.lines.push_back(Written { reply, number, target, text, words, label, fence: None, at: Instant::now() });
         label
     }
 
@@ -127,6 +154,11 @@ impl Unproved {
         self.lines.iter().find(|line| line.fence.is_none()).map(|line| line.at)
     }
 
+    /// Whether an action is among the lines that no fence stands behind: nothing of what was done is echoed.
+    pub fn has_unfenced_deed(&self) -> bool {
+        self.lines.iter().any(|line| line.fence.is_none() && line.words.is_some())
+    }
+
     /// A fence is being written behind all lines: its number.
     pub fn fence(&mut self) -> u64 {
         self.last_fence += 1;
@@ -150,18 +182,18 @@ impl Unproved {
             // one that was changed on the way is not recognised: a fence proves it
             Proof::Echo { target, text } => {
                 let text = hash(text.as_bytes());
-                self.take(|line| line.text == text && same(&line.target, target)).into_iter().collect()
+                self.take(|line| line.words.is_none() && line.text == text && same(&line.target, target))
+                    .into_iter()
+                    .collect()
             }
         }
     }
 
-    /// The line that was refused, which is taken out: that of the label, else the oldest for the target, else
-    /// the oldest.
+    /// The line that was refused, which is taken out: that of the label, else the oldest that it can be about.
     pub fn refuse(&mut self, refusal: &Refusal) -> Option<Written> {
-        match (refusal.label, &refusal.target) {
-            (Some(label), _) => self.take(|line| line.label == Some(label)),
-            (None, Some(target)) => self.take(|line| same(&line.target, target)),
-            (None, None) => self.lines.pop_front(),
+        match refusal.label {
+            Some(label) => self.take(|line| line.label == Some(label)),
+            None => self.take(|line| refusal.can_be_about(line)),
         }
     }
 
@@ -190,10 +222,19 @@ mod tests {
         lines.iter().map(|line| line.number).collect()
     }
 
+    fn said(text: &str) -> Line {
+        Line::say(protocol::ReplyKind::Chat, "#a", text)
+    }
+
+    fn refusal(label: Option<u64>, target: &str, of_message: bool, of_command: &[&str]) -> Refusal {
+        let of_command = of_command.iter().map(ToString::to_string).collect();
+        Refusal { label, target: Some(target.into()), of_message, of_command, why: String::new(), too_fast: false }
+    }
+
     fn written(means: Means, targets: &[&str]) -> Unproved {
         let mut unproved = Unproved::default();
         for (number, target) in (1..).zip(targets) {
-            unproved.write(Uuid::nil(), number, target, b"hi", means);
+            unproved.write(Uuid::nil(), number, target, &said("hi"), false, means);
         }
         unproved
     }
@@ -202,9 +243,9 @@ mod tests {
     fn a_fence_proves_all_lines_before_it_and_none_after_it() {
         let mut unproved = written(Means::Fences, &["#a", "#b"]);
         let first = unproved.fence();
-        unproved.write(Uuid::nil(), 3, "#a", b"hi", Means::Fences);
+        unproved.write(Uuid::nil(), 3, "#a", &said("hi"), false, Means::Fences);
         let second = unproved.fence();
-        unproved.write(Uuid::nil(), 4, "#a", b"hi", Means::Fences);
+        unproved.write(Uuid::nil(), 4, "#a", &said("hi"), false, Means::Fences);
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), [1, 2]);
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(first))), Vec::<u32>::new());
         assert_eq!(numbers(&unproved.prove(&Proof::Fence(second))), [3]);
@@ -226,10 +267,9 @@ mod tests {
     fn a_label_proves_or_refuses_its_own_line() {
         let mut unproved = written(Means::Labels, &["#a", "#a", "#a"]);
         assert_eq!(numbers(&unproved.prove(&Proof::Label(2))), [2]);
-        let refusal =
-            |label| Refusal { label: Some(label), target: Some("#a".into()), why: String::new(), too_fast: false };
-        assert_eq!(unproved.refuse(&refusal(3)).unwrap().number, 3);
-        assert!(unproved.refuse(&refusal(2)).is_none());
+        let refuses = |label| refusal(Some(label), "#a", true, &["#a"]);
+        assert_eq!(unproved.refuse(&refuses(3)).unwrap().number, 3);
+        assert!(unproved.refuse(&refuses(2)).is_none());
         assert_eq!(unproved.len(), 1);
     }
 
@@ -239,8 +279,25 @@ mod tests {
         let echo = |target: &str, text: &str| Proof::Echo { target: target.into(), text: text.into() };
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "something else"))), Vec::<u32>::new());
         assert_eq!(numbers(&unproved.prove(&echo("Bob", "hi"))), [2]);
-        let refusal = Refusal { label: None, target: Some("#a".into()), why: String::new(), too_fast: false };
-        assert_eq!(unproved.refuse(&refusal).unwrap().number, 1);
+        assert_eq!(unproved.refuse(&refusal(None, "#a", true, &[])).unwrap().number, 1);
         assert_eq!(numbers(&unproved.prove(&echo("#a", "hi"))), [3]);
+    }
+
+    #[test]
+    fn a_refused_command_is_no_message_and_no_other_command() {
+        let mut unproved = written(Means::Fences, &["#a"]);
+        for (number, line) in
+            [Line::kick("#a", "bob", None), Line::topic("#a", "x"), Line::nick("y")].iter().enumerate()
+        {
+            unproved.write(Uuid::nil(), 10 + number as u32, "#a", line, true, Means::Fences);
+        }
+        assert!(unproved.has_unfenced_deed());
+        let number = |written: Option<Written>| written.map(|line| line.number);
+        assert_eq!(number(unproved.refuse(&refusal(None, "bob", false, &["bob", "#a"]))), Some(10));
+        assert_eq!(number(unproved.refuse(&refusal(None, "x", false, &["NICK"]))), Some(12));
+        assert_eq!(number(unproved.refuse(&refusal(None, "#b", false, &["#b"]))), None);
+        assert_eq!(number(unproved.refuse(&refusal(None, "#A", true, &["#A"]))), Some(1));
+        assert_eq!(number(unproved.refuse(&refusal(None, "#A", true, &["#A"]))), Some(11));
+        assert!(!unproved.has_unfenced_deed());
     }
 }

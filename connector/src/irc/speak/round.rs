@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
+use crate::irc::speak::asked::Change;
 use crate::irc::speak::line::Line;
 use crate::irc::speak::under_way::UnderWay;
 use crate::replies::{Replies, ToSay};
@@ -31,6 +32,10 @@ pub(crate) struct Saying {
     pub lines: VecDeque<Line>,
     /// How many were said before, or are written.
     pub number: u32,
+    /// They do something, and say nothing.
+    pub is_deed: bool,
+    /// What the session is to know of them.
+    pub change: Option<Change>,
 }
 
 /// A line to write.
@@ -40,16 +45,20 @@ pub(crate) struct Next {
     pub number: u32,
     pub channel: String,
     pub line: Line,
+    /// It does something, and says nothing.
+    pub is_deed: bool,
+    /// What the session is to know before it is written.
+    pub change: Option<Change>,
 }
 
 impl Round {
     /// Puts a reply behind the others for its channel; a channel that had nothing to say is the last in the round.
     pub fn add(&mut self, to_say: ToSay) {
-        let name = &to_say.reply.channel;
+        let name = to_say.request.channel();
         match self.channels.iter_mut().find(|channel| channel.name.eq_ignore_ascii_case(name)) {
             Some(channel) => channel.waiting.push_back(to_say),
             None => {
-                let name = name.clone();
+                let name = name.to_owned();
                 self.channels.push_back(Channel { name, saying: None, waiting: VecDeque::from([to_say]) });
             }
         }
@@ -77,7 +86,14 @@ impl Round {
         let saying = self.channels.front_mut()?.saying.as_mut()?;
         let line = saying.lines.pop_front()?;
         saying.number += 1;
-        let next = Next { reply: saying.id, number: saying.number, channel: saying.channel.clone(), line };
+        let next = Next {
+            reply: saying.id,
+            number: saying.number,
+            channel: saying.channel.clone(),
+            line,
+            is_deed: saying.is_deed,
+            change: saying.change.take(),
+        };
         let mut channel = self.channels.pop_front()?;
         channel.saying.take_if(|saying| saying.lines.is_empty());
         if channel.saying.is_some() || !channel.waiting.is_empty() {

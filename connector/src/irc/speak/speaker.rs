@@ -20,9 +20,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::irc::Network;
+use crate::irc::hear::isupport::Isupport;
 use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
+use crate::irc::session::Known;
 use crate::irc::speak::agenda::Agenda;
+use crate::irc::speak::asked::Asked;
+use crate::irc::speak::deeds::Abilities;
 use crate::irc::speak::flood::{Budget, Urgency};
 use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
@@ -65,6 +69,8 @@ pub(crate) enum Order {
     Frame(Frame),
     /// This was agreed upon.
     Capabilities(Capabilities),
+    /// The server says this of itself (005 ISUPPORT).
+    Supports(Arc<Isupport>),
     /// What the nick allows, now that it has changed.
     Nick(Nick),
     /// The server took a line, or all before a fence.
@@ -108,12 +114,14 @@ pub(crate) struct Speaker {
     read_under: Option<u64>,
     loops: Loops,
     budget: Budget,
+    asked: Asked,
 }
 
 impl Speaker {
-    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, loops: Loops) -> Self {
+    pub fn new(replies: Replies, network: Arc<Network>, permission: Permission, known: &Known) -> Self {
+        let Known { loops, asked, .. } = known.clone();
         let budget = Budget::new(network.flood);
-        Speaker { replies, network, permission, read_under: None, loops, budget }
+        Speaker { replies, network, permission, read_under: None, loops, budget, asked }
     }
 
     /// Reads what was said under other grants, and takes over from whoever wrote that: their secret.
@@ -175,6 +183,8 @@ struct Turn<'a> {
     consuming: Option<(u64, BoxFuture<'static, Consumers>)>,
     agenda: Agenda,
     budget: &'a mut Budget,
+    asked: &'a Asked,
+    abilities: Abilities,
     means: Means,
     unproved: Unproved,
     /// Records of the memory being written, and when it may be tried again.
@@ -196,8 +206,10 @@ struct Leaving {
 
 impl<'a> Turn<'a> {
     fn new(speaker: &'a mut Speaker, writer: Writer, orders: mpsc::Receiver<Order>) -> Self {
-        let Speaker { replies, network, permission, read_under, loops, budget } = speaker;
+        let Speaker { replies, network, permission, read_under, loops, budget, asked } = speaker;
         budget.connected();
+        let is_alone = permission.get().is_some_and(|grant| grant.lease.is_endless());
+        let abilities = Abilities { nick: network.nick.clone(), is_alone, ..Abilities::default() };
         Turn {
             replies,
             network: network.clone(),
@@ -211,6 +223,8 @@ impl<'a> Turn<'a> {
             consuming: None,
             agenda: Agenda::new(network.clone(), loops.clone()),
             budget,
+            asked,
+            abilities,
             means: Means::default(),
             unproved: Unproved::default(),
             remembering: FuturesUnordered::new(),
@@ -271,7 +285,13 @@ impl<'a> Turn<'a> {
             Order::Frame(frame) => self.agenda.set_frame(frame),
             Order::Capabilities(capabilities) => {
                 self.means = capabilities.means();
-                self.agenda.set_multiline(capabilities.multiline);
+                self.abilities.takes_tags = capabilities.takes_tags();
+                self.abilities.multiline = capabilities.multiline;
+                self.agenda.set_abilities(self.abilities.clone());
+            }
+            Order::Supports(isupport) => {
+                self.abilities.isupport = isupport;
+                self.agenda.set_abilities(self.abilities.clone());
             }
             Order::Nick(nick) => self.nick = nick,
             Order::Proved(proof) => self.proved(&proof),
@@ -357,12 +377,13 @@ impl<'a> Turn<'a> {
     }
 
     fn say_line(&mut self) {
-        let Some(Next { reply, number, channel, line }) = self.agenda.next_line() else { return };
+        let Some(Next { reply, number, channel, line, is_deed, change }) = self.agenda.next_line() else { return };
         self.budget.charge_rest(&line);
-        match self.unproved.write(reply, number, &channel, &line.text(), self.means) {
-            Some(label) => self.write.extend_from_slice(line.labelled(label).bytes()),
-            None => self.write.extend_from_slice(line.bytes()),
+        if let Some(change) = change {
+            self.asked.note(change);
         }
+        let label = self.unproved.write(reply, number, &channel, &line, is_deed, self.means);
+        line.write(label, self.abilities.takes_tags, &mut self.write);
     }
 
     /// Puts a PING behind the lines that need one: at once when there is nothing more to say or no more may be said
@@ -381,9 +402,10 @@ impl<'a> Turn<'a> {
         let Some(since) = self.unproved.unfenced_since() else { return again };
         let more = self.leaving.is_none() && self.has_room() && self.has_line();
         Some(match self.means {
-            Means::Labels | Means::Echoes => since + ECHO_WITHIN,
-            Means::Fences if more => since + FENCE_AFTER,
-            Means::Fences => since,
+            Means::Labels => since + ECHO_WITHIN,
+            Means::Echoes if !self.unproved.has_unfenced_deed() => since + ECHO_WITHIN,
+            Means::Echoes | Means::Fences if more => since + FENCE_AFTER,
+            Means::Echoes | Means::Fences => since,
         })
     }
 

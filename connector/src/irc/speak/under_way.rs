@@ -1,17 +1,23 @@
-//! The replies that are being said: from their first line until the server has proved that it took the last.
+//! The replies that are being said, and the actions that are being done: from their first line until the server has proved
+//! that it took the last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use protocol::{Action, Reply, Request};
 use uuid::Uuid;
 
-use crate::irc::speak::line::Frame;
+use crate::irc::speak::asked::Change;
+use crate::irc::speak::deeds::{Abilities, Undoable};
+use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::lines::{cut, lines};
 use crate::irc::speak::loops::Loops;
-use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Written;
 use crate::irc::speak::round::Saying;
 use crate::replies::{Replies, ToSay};
 use crate::said::Progress;
+
+/// The tag that says which message a line answers (IRCv3 client tag `reply`).
+const ANSWERS: &str = "+reply";
 
 /// Replies that were begun.
 pub(crate) struct UnderWay {
@@ -19,8 +25,8 @@ pub(crate) struct UnderWay {
     loops: Loops,
     /// What limits how much can be said on a line.
     pub frame: Frame,
-    /// How much one message may have, where several lines can be one.
-    pub multiline: Option<Multiline>,
+    /// What the server lets us do.
+    pub abilities: Abilities,
 }
 
 /// A reply that is being said, or waits for the proofs of its lines.
@@ -32,45 +38,89 @@ struct Begun {
 
 impl UnderWay {
     pub fn new(loops: Loops) -> Self {
-        UnderWay { begun: HashMap::new(), loops, frame: Frame::default(), multiline: None }
+        UnderWay { begun: HashMap::new(), loops, frame: Frame::default(), abilities: Abilities::default() }
     }
 
     /// Begins with a reply; `None` if nothing of it is to be said, which settles it.
     pub fn begin(&mut self, to_say: ToSay, replies: &mut Replies) -> Option<Saying> {
-        let reply = &to_say.reply;
         // what was begun on an earlier connection is brought to its end
         if to_say.said == 0 && replies.has_expired(&to_say) {
             replies.drop_unsaid(to_say, "it has expired");
             return None;
         }
-        if reply.in_reply_to.is_some_and(|event| !self.loops.allows(event)) {
-            replies.drop_unsaid(to_say, "two bots answer each other");
-            return None;
-        }
-        let (all, first) = lines(reply, self.frame);
-        let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        let allowed = replies.allow(reply, wanted);
-        if allowed == 0 && wanted > 0 {
-            replies.drop_unsaid(to_say, "its handler has said enough about this event");
-            return None;
-        }
-        let mut lines = cut(all, allowed, reply, self.frame);
-        if let Some(event) = reply.in_reply_to {
-            lines.iter().for_each(|_| self.loops.said(event, &first));
-        }
-        // what was begun line by line goes on so
-        if let Some(multiline) = self.multiline.filter(|_| to_say.said == 0) {
-            lines = multiline.join(reply, lines, wanted > allowed, self.frame);
-        }
+        let lines = match &to_say.request {
+            request @ Request::Say(reply) => self.said_lines(request, reply, to_say.said, replies),
+            request @ Request::Do(action) => self.done_lines(request, action, replies),
+        };
+        let mut lines = match lines {
+            Ok(lines) => lines,
+            Err(Undoable::Pointless(why)) => {
+                replies.drop_unsaid(to_say, why);
+                return None;
+            }
+            Err(Undoable::Wrong(why)) => {
+                replies.bury(to_say, &why);
+                return None;
+            }
+        };
         let total = u32::try_from(lines.len()).unwrap_or(u32::MAX);
         lines.drain(..lines.len().min(usize::try_from(to_say.said).unwrap_or(usize::MAX)));
         if lines.is_empty() {
             replies.acknowledge(to_say);
             return None;
         }
-        let (id, channel, number) = (reply.id, reply.channel.clone(), to_say.said);
+        let (id, channel, number) = (to_say.request.id(), to_say.request.channel().to_owned(), to_say.said);
+        let (is_deed, change) = match &to_say.request {
+            Request::Say(_) => (false, None),
+            Request::Do(action) => (true, Change::of(&action.deed)),
+        };
         self.begun.insert(id, Begun { to_say, total });
-        Some(Saying { id, channel, lines, number })
+        Some(Saying { id, channel, lines, number, is_deed, change })
+    }
+
+    /// The lines of a reply, as many as are allowed, of which so many were said before.
+    fn said_lines(
+        &self,
+        request: &Request,
+        reply: &Reply,
+        said: u32,
+        replies: &mut Replies,
+    ) -> Result<VecDeque<Line>, Undoable> {
+        self.abilities.check_target(&reply.channel)?;
+        if reply.in_reply_to.is_some_and(|event| !self.loops.allows(event)) {
+            return Err(Undoable::Pointless("two bots answer each other"));
+        }
+        let (all, first) = lines(reply, self.frame);
+        let wanted = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let allowed = replies.allow(request, wanted);
+        if allowed == 0 && wanted > 0 {
+            return Err(Undoable::Pointless("its handler has said enough about this event"));
+        }
+        let mut lines = cut(all, allowed, reply, self.frame);
+        if let Some(event) = reply.in_reply_to {
+            lines.iter().for_each(|_| self.loops.said(event, &first));
+        }
+        // what was begun line by line goes on so
+        if let Some(multiline) = self.abilities.multiline.filter(|_| said == 0) {
+            lines = multiline.join(reply, lines, wanted > allowed, self.frame);
+        }
+        let answered = reply.msgid.iter().map(|msgid| (ANSWERS, msgid.as_str()));
+        Ok(lines.into_iter().map(|line| line.tagged(answered.clone())).collect())
+    }
+
+    /// The lines of an action: all of them, or none.
+    fn done_lines(
+        &self,
+        request: &Request,
+        action: &Action,
+        replies: &mut Replies,
+    ) -> Result<VecDeque<Line>, Undoable> {
+        let lines = self.abilities.lines(&action.deed)?;
+        let wanted = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        match replies.allow(request, wanted) < wanted {
+            true => Err(Undoable::Pointless("its handler has done enough about this event")),
+            false => Ok(lines),
+        }
     }
 
     /// Whether a reply, of which no line is written, has become too old meanwhile; then it is settled.
@@ -97,7 +147,7 @@ impl UnderWay {
     /// The server would not take a line: that is the end of its reply.
     pub fn refused(&mut self, line: &Written, why: &str, replies: &mut Replies) {
         if let Some(Begun { to_say, .. }) = self.begun.remove(&line.reply) {
-            replies.bury(to_say, why);
+            replies.refused(to_say, why);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Conversations between the connector and a scripted server, on a paused clock.
 
+mod actions;
 mod capabilities;
 mod certificates;
 mod channels;

@@ -54,6 +54,18 @@ async fn it_is_proved_by_its_label() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn as_a_whole_it_names_the_message_that_it_answers() {
+    let (world, mut server) = World::in_a_with(LABELS, network()).await;
+    let mut answer = three();
+    answer["msgid"] = "abc".into();
+    world.answers(answer).await;
+    hears_three(&mut server, "@label=1;+reply=abc ").await;
+    echoes_three(&mut server, "@label=1 ").await;
+    world.settled(&mut server).await;
+    world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_proved_by_its_echo_or_by_a_fence() {
     let (world, mut server) = World::in_a_with(ECHOES, network()).await;
     world.answers(three()).await;

@@ -64,6 +64,7 @@ pub fn network() -> Network {
         expiry: crate::Expiry::default(),
         unproved: crate::irc::UNPROVED,
         answers_window: Duration::from_millis(150),
+        permits: crate::Permits::default(),
         linger: Duration::ZERO,
         place: 0,
     }
