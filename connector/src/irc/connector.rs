@@ -288,7 +288,7 @@ impl Connector {
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {
-            speaker.halve();
+            speaker.thrown_out();
         }
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();
