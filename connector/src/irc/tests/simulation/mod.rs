@@ -119,6 +119,7 @@ async fn run(mut chance: Chance, network: Network, truth: Arc<Truth>) {
         sleep(Duration::from_secs(2)).await;
     }
     assert_eq!(broker.inner.held(&broker.topology().dead().name), 0, "a reply was buried");
+    truth.check_settled(settled(&broker, &truth));
     truth.check_doubled();
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(60), running).await.expect("it did not stop").unwrap().unwrap();

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
 };
@@ -108,7 +110,12 @@ impl Dial for Arc<Server> {
             state.connections
         };
         self.truth.connected();
-        tokio::spawn(Connection::new(self.clone(), id, chance).serve(theirs));
+        let (serving, truth) = (Connection::new(self.clone(), id, chance).serve(theirs), self.truth.clone());
+        tokio::spawn(async move {
+            if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+                truth.is_violated();
+            }
+        });
         let (reader, writer) = (Box::new(Reading(reader, end.clone())), Box::new(Writing(writer, end)));
         Ok(Socket {
             reader,

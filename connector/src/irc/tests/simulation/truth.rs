@@ -29,6 +29,8 @@ struct Known {
     /// How many replies are with the broker.
     published: u64,
     connections: u64,
+    /// Something was wrong that a connection saw.
+    violated: bool,
     /// The last that happened.
     story: VecDeque<String>,
 }
@@ -102,9 +104,15 @@ impl Truth {
         known.proved.extend(lines.iter().cloned());
     }
 
+    /// A connection saw something that must not be, and has told it.
+    pub fn is_violated(&self) {
+        self.known().violated = true;
+    }
+
     /// So many replies are acknowledged: no more than are proved to be said.
     pub fn check_settled(&self, settled: u64) {
         let known = self.known();
+        assert!(!known.violated, "see above");
         let proved = known.replies.iter().filter(|lines| lines.iter().all(|line| known.proved.contains(line))).count();
         assert!(settled <= proved as u64, "{settled} replies are acknowledged, {proved} were proved");
     }
