@@ -193,6 +193,7 @@ impl Connector {
             Ok(Ok(theirs)) => theirs,
             // the speaker reads it before it speaks; listening can't wait for that
             Ok(Err(_)) | Err(_) => {
+                self.known.heard.is_to_be_read();
                 tracing::warn!(
                     network = self.network.name,
                     "what was said before can't be read yet: listening meanwhile"
