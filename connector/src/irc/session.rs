@@ -526,8 +526,10 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
+        // nothing is asked for before the welcome, nor of a server that may not be there
+        let may_ask = matches!((self.phase, self.pinged), (Phase::Registered { .. }, None));
         let asking = [self.regain.next(), self.next_join(), self.inquiry.next()];
-        let [regain, join, question] = asking.map(|at| at.filter(|_| self.pinged.is_none()));
+        let [regain, join, question] = asking.map(|at| at.filter(|_| may_ask));
         let moments =
             [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];
         moments.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + SILENCE)
