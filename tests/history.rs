@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bus::{Broker, RabbitMq, System, Topology};
 use protocol::{Ambient, Chat, Timestamp};
-use servers::{FakeIrc, FakeOptions, PATIENCE};
+use servers::{FakeIrc, FakeOptions, PATIENCE, Program};
 use tokio_util::sync::CancellationToken;
 use worker::{Event, Plugin, State, Worker, event};
 
@@ -124,6 +124,14 @@ impl Drop for Archive {
     }
 }
 
+/// Another connector that knows of the gap.
+fn successor(world: &World, irc: &FakeIrc) -> Program {
+    irc.wait_for_leave();
+    let connector = world.start(&["connector"]);
+    irc.wait_for_join("#room");
+    connector
+}
+
 #[test]
 fn what_was_said_while_the_bot_was_away_comes_once_and_is_not_answered() {
     let network = Network::start();
@@ -146,7 +154,7 @@ fn what_was_said_while_the_bot_was_away_comes_once_and_is_not_answered() {
     archive.has(60);
     bot[0].kill();
     network.hears_alice_say(60..80);
-    bot[0] = world.start(&["connector"]);
+    bot[0] = successor(&world, &network.irc);
     assert_eq!(archive.has(80), 40);
 
     // what was heard live is answered, and nothing else

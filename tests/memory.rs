@@ -13,7 +13,7 @@ const MEMBERS: usize = 1_000;
 /// What the connector may take for all of them, itself included.
 const MOST_KIB: u64 = 64 * 1024;
 /// What it may take more when the same comes again: an allocator's habits.
-const HABITS_KIB: u64 = 4 * 1024;
+const HABITS_KIB: u64 = 8 * 1024;
 /// How long it may take until the next question on a busy machine.
 const NEXT_WITHIN: Duration = Duration::from_secs(240);
 

@@ -133,7 +133,7 @@ fn story(server: &mut impl Server) {
     alice.hears(|line| line.starts_with(":pubbot_!") && line.contains(" NICK "));
     answers(&alice, "here I am");
     is_kicked_and_comes_back(&alice);
-    says_long_lines(&alice);
+    says_long_lines(&world, &alice);
     // what is not proved by then would be said again
     sleep(PROVED_WITHIN);
     server.kill();
@@ -149,17 +149,20 @@ fn is_kicked_and_comes_back(alice: &IrcUser) {
     answers(alice, "back");
 }
 
-/// Texts of characters of two, three and four bytes come whole, in pieces that each fit on a line.
-fn says_long_lines(alice: &IrcUser) {
+/// Texts of characters of two, three and four bytes come whole, in pieces that each fit on a line as it is received.
+fn says_long_lines(world: &World, alice: &IrcUser) {
     for letter in ["ü", "あ", "🎉"] {
-        // as long as a line to the bot may be
-        let text = letter.repeat(380 / letter.len());
-        alice.say("#room", &format!("!echo {text}"));
-        let mut said = String::new();
+        let text = letter.repeat(1_000 / letter.len());
+        let output = world.run(&["say", "test/#room", &text]);
+        assert!(output.status.success(), "{}", output.stderr);
+        let (mut said, mut lines) = (String::new(), 0);
         while said.len() < text.len() {
-            said += &alice.hears_from("pubbot", "#room");
+            let line = alice.hears(|line| line.starts_with(":pubbot!") && line.contains(" PRIVMSG #room "));
+            assert!(line.len() <= 510, "{} bytes", line.len());
+            said += line.split_once(" :").unwrap().1;
+            lines += 1;
         }
-        assert_eq!(said, text);
+        assert_eq!((said, lines), (text, 3));
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Heard(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     places: HashMap<String, Place>,
+    /// What others have written down is not read yet.
+    unread: bool,
     /// It is to be written down.
     kept: bool,
     written: Option<Instant>,
@@ -71,9 +73,12 @@ impl Heard {
     /// Takes note of a message.
     pub fn note(&self, place: &str, at: Timestamp, id: Uuid, replayed: bool) {
         let mut state = self.state();
+        let unread = state.unread;
         let place = state.place(place);
         match &mut place.ahead {
             Some(ahead) if !replayed => *ahead = at.max(*ahead),
+            // others may have heard all up to a later moment than we know of
+            None if unread && !replayed => place.ahead = Some(at),
             _ => place.upto = at.max(place.upto),
         }
         place.know(at, short(id));
@@ -85,6 +90,10 @@ impl Heard {
     pub fn begin(&self, place: &str) -> Option<Timestamp> {
         let mut state = self.state();
         let place = state.places.get_mut(place)?;
+        if place.upto == Timestamp::from_millis(0) {
+            place.upto = place.ahead.take()?;
+            return None;
+        }
         place.ahead.get_or_insert(place.upto);
         Some(place.upto)
     }
@@ -134,6 +143,21 @@ impl Heard {
                 place.changed = true;
             }
         }
+    }
+
+    /// What others have written down can't be read yet: nobody knows where the gap begins.
+    pub fn is_to_be_read(&self) {
+        self.state().unread = true;
+    }
+
+    /// It is read.
+    pub fn is_read(&self) {
+        self.state().unread = false;
+    }
+
+    /// Whether it is still to be read.
+    pub fn is_unread(&self) -> bool {
+        self.state().unread
     }
 
     /// Learns what somebody else has heard.

@@ -65,6 +65,7 @@ impl Memory {
                 Err(why) => tracing::warn!(stream = self.stream.name, %why, "a record of what was said is left out"),
             }
         }
+        self.heard.is_read();
     }
 
     /// Reads all that was written down; tells who else wrote last, and writes down that it is us from now on.

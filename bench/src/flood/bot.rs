@@ -55,6 +55,7 @@ fn reply(number: usize) -> Reply {
         in_reply_to: None,
         network: NETWORK.to_owned(),
         channel: CHANNEL.to_owned(),
+        msgid: None,
         content: text(number).into(),
         kind: ReplyKind::Chat,
         handler: None,

@@ -193,6 +193,7 @@ impl Connector {
             Ok(Ok(theirs)) => theirs,
             // the speaker reads it before it speaks; listening can't wait for that
             Ok(Err(_)) | Err(_) => {
+                self.known.heard.is_to_be_read();
                 tracing::warn!(
                     network = self.network.name,
                     "what was said before can't be read yet: listening meanwhile"
@@ -288,7 +289,7 @@ impl Connector {
         hang_up.cancel();
         let mut speaker = speaking.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
         if why.is_flood() {
-            speaker.halve();
+            speaker.thrown_out();
         }
         if lasted.is_some_and(|lasted| lasted >= STABLE_AFTER) {
             self.backoff.reset();

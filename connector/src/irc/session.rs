@@ -2,15 +2,19 @@
 //! silent, and hands everything else that it hears to [`Events`]. It alone reads the socket, and never waits for the
 //! broker; what it has to say goes to the speaker as orders.
 
+mod history;
+mod joining;
+mod nick;
+mod welcome;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irc_proto::{CapSubCommand, Command, Message, Prefix, Response};
+use irc_proto::{Command, Message, Prefix, Response};
 use protocol::Ambient;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,29 +24,28 @@ use crate::irc::handover::Handover;
 use crate::irc::hear::batches::{Batches, Labelled, Taken};
 use crate::irc::hear::bouncer::Bouncer;
 use crate::irc::hear::ctcp::Ctcp;
-use crate::irc::hear::events::{Events, View, each, each_kick};
+use crate::irc::hear::events::{Events, View};
 use crate::irc::hear::framing::{Framing, numbered};
 use crate::irc::hear::history::History;
 use crate::irc::hear::inquiry::Inquiry;
 use crate::irc::hear::mask::ignored_by;
 use crate::irc::hear::refusal::refusal;
-use crate::irc::hear::rejoin::{AT_ONCE, Rejoin};
-use crate::irc::hear::standard_reply::StandardReply;
+use crate::irc::hear::rejoin::Rejoin;
 use crate::irc::reach::dial::Reader;
 use crate::irc::reach::reason::Reason;
-use crate::irc::reach::sts::{Sts, StsAnswer};
+use crate::irc::reach::sts::Sts;
 use crate::irc::register::capabilities::Capabilities;
 use crate::irc::register::losses::Losses;
 use crate::irc::register::modes::Modes;
 use crate::irc::register::nickserv;
-use crate::irc::register::regain::{Meaning, Regain, Standing};
-use crate::irc::register::registration::{Registration, Todo, join_lines};
-use crate::irc::speak::asked::{Asked, Change};
+use crate::irc::register::regain::Regain;
+use crate::irc::register::registration::Registration;
+use crate::irc::speak::asked::Asked;
 use crate::irc::speak::line::{Frame, Line};
 use crate::irc::speak::loops::Loops;
 use crate::irc::speak::proof::{Means, Proof};
-use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number, fence_token};
-use crate::irc::{Answers, Channel, Flood, Invites, Network, Server};
+use crate::irc::speak::speaker::{FINISH_WITHIN, JOIN_FENCE, Nick, Order, fence_number};
+use crate::irc::{Flood, Network, Server};
 use crate::outbox::Outbox;
 
 /// A server that is silent for so long is asked whether it is there.
@@ -55,10 +58,6 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How long the channels wait for what the server says of itself behind its welcome, if nothing shows that this is over.
-const INTRODUCED_WITHIN: Duration = Duration::from_secs(1);
-/// RPL_LOGGEDIN: we have an account from now on (IRCv3 SASL).
-const LOGGED_IN: u16 = 900;
 /// What our own PING asks to be sent back.
 const PING_TOKEN: &str = "pubbot";
 /// The parting words.
@@ -207,11 +206,6 @@ impl<'a> Session<'a> {
         Session { server: Some((server, sts)), ..self }
     }
 
-    /// One that is to be in these channels.
-    pub fn keeping(self, channels: &[Channel]) -> Self {
-        Session { rejoin: Rejoin::new(channels), ..self }
-    }
-
     /// Lives until the connection is lost, or until `stop` and a goodbye; `stop` is cancelled when the successor calls.
     /// `hang_up` says that the speaker gave up.
     pub async fn run(&mut self, reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -238,25 +232,6 @@ impl<'a> Session<'a> {
         self.joined
     }
 
-    /// Where the bot should be in the next session.
-    pub fn channels(&self) -> Vec<Channel> {
-        self.rejoin.channels()
-    }
-
-    /// How often the nick was taken from us; `killed` is one more time, if we had it.
-    pub fn losses(&self, killed: bool) -> Losses {
-        let mut losses = self.regain.losses().clone();
-        if killed && self.was_up && self.has_own_nick() {
-            losses.note();
-        }
-        losses
-    }
-
-    /// Whether the nick is the one that we should have; a longer one the server cuts.
-    fn has_own_nick(&self) -> bool {
-        self.view.is_me(self.view.isupport.nick_that_fits(&self.own_nick))
-    }
-
     /// How long it was registered; `None` if never.
     pub fn registered_for(&self) -> Option<Duration> {
         match self.phase {
@@ -268,12 +243,6 @@ impl<'a> Session<'a> {
     /// Why the server did not register us, if it has said so by a number.
     pub fn refusal(&self) -> Option<Reason> {
         self.refusal.filter(|_| !self.was_up)
-    }
-
-    async fn register(&mut self) -> Result<(), Ended> {
-        tracing::info!(network = self.network.name, "connected, registering");
-        let lines = self.registration.opening();
-        self.send_all(lines).await
     }
 
     async fn listen(&mut self, mut reader: Reader, stop: &CancellationToken, hang_up: &CancellationToken) -> Ended {
@@ -351,48 +320,28 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.hear_of_tls(&message.command)?;
-        if let Some(sign) = self.bouncer.hear(&message) {
-            tracing::warn!(network = self.network.name, sign, "a bouncer is in between: what it takes counts as said");
-        }
-        if matches!(numbered(&message.command), Some((LOGGED_IN, _))) {
-            self.rejoin.logged_in();
-            self.regain.logged_in();
-        }
+        self.hear_of_bouncer(&message);
         self.take_nick(&message);
         let join_refused = self.join_refused(&message);
-        let own = self.view.isupport.nick_that_fits(&self.own_nick);
         // what is labelled answers an action
-        if !join_refused && labelled == Labelled::No {
-            match self.regain.hear(&message, &self.view.me.nick, |nick| self.view.same(nick, own)) {
-                Meaning::Ours => return Ok(()),
-                Meaning::Taken => self.nick_is_taken(),
-                Meaning::Other => {}
-            }
+        if !join_refused && labelled == Labelled::No && self.answers_for_nick(&message) {
+            return Ok(());
         }
-        if let Some(refusal) = refusal(&message, labelled, join_refused) {
-            self.order(Order::Refused(refusal)).await?;
-        } else if let Labelled::End(label) = labelled {
-            self.order(Order::Proved(Proof::Label(label))).await?;
-        }
+        self.hear_of_proof(&message, labelled, join_refused).await?;
         if join_refused {
             return Ok(());
         }
-        if self.identifying.is_some() && nickserv::is_answer(&message, |nick| self.view.is_me(nick)) {
-            self.regain.nickserv_answered(nickserv::is_refusal(&message));
-            self.stop_waiting_for_nickserv().await?;
-        }
+        self.hear_of_login(&message).await?;
         if let Some(todo) = self.registration.hear(&message)? {
             return self.go_on(todo).await;
         }
-        if let Some((number, parameters)) = numbered(&message.command)
-            && let Some(channel) = self.inquiry.hear(number, parameters, &mut self.view)
-        {
-            self.events.names(&self.view, &channel);
-        }
-        if self.introduction.is_some() && matches!(numbered(&message.command), Some((200..=399 | 422, _))) {
-            // numbers of users, the message of the day: 005 stands before those
-            self.introduced().await?;
-        }
+        self.hear_of_introduction(&message).await?;
+        self.hear_of_inquiry(&message);
+        self.hear_what(message, labelled).await
+    }
+
+    /// What a message says by its command, after all that it may be an answer to.
+    async fn hear_what(&mut self, message: Message, labelled: Labelled) -> Result<(), Ended> {
         match message.command {
             Command::PING(token, _) => self.send(Line::pong(&token)).await,
             Command::PONG(first, second) => self.ponged(&second.unwrap_or(first)).await,
@@ -425,52 +374,29 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes note of what actions have asked for.
-    fn note_asked(&mut self) {
-        for change in self.asked.take() {
-            match change {
-                Change::Join(channel) => self.rejoin.asked_for(channel),
-                Change::Part(channel) => self.rejoin.given_up(&channel),
-                Change::Nick(nick) => self.asked_nick = Some(nick),
-            }
+    fn hear_of_bouncer(&mut self, message: &Message) {
+        if let Some(sign) = self.bouncer.hear(message) {
+            tracing::warn!(network = self.network.name, sign, "a bouncer is in between: what it takes counts as said");
         }
     }
 
-    /// The nick that an action has asked for is the one that we should have, as soon as we have it.
-    fn take_nick(&mut self, message: &Message) {
-        let Command::NICK(new) = &message.command else { return };
-        let is_it = |asked: &mut String| self.view.same(self.view.isupport.nick_that_fits(asked), new);
-        if self.view.is_me(message.source_nickname().unwrap_or_default())
-            && let Some(nick) = self.asked_nick.take_if(is_it)
+    /// The server takes a line, or does not.
+    async fn hear_of_proof(&mut self, message: &Message, labelled: Labelled, join_refused: bool) -> Result<(), Ended> {
+        if let Some(refusal) = refusal(message, labelled, join_refused) {
+            return self.order(Order::Refused(refusal)).await;
+        }
+        match labelled {
+            Labelled::End(label) => self.order(Order::Proved(Proof::Label(label))).await,
+            Labelled::Part(_) | Labelled::No => Ok(()),
+        }
+    }
+
+    /// What was asked about a channel is answered.
+    fn hear_of_inquiry(&mut self, message: &Message) {
+        if let Some((number, parameters)) = numbered(&message.command)
+            && let Some(channel) = self.inquiry.hear(number, parameters, &mut self.view)
         {
-            self.own_nick = nick;
-        }
-    }
-
-    /// Something that was said before this session began: nothing but an event, and nothing at all if we said it.
-    fn hear_again(&mut self, message: Message) {
-        self.history.hear(&message, &self.view.isupport, &*self.ambient);
-        // it may have been said under our own nick, when we have another one now
-        let by_own_nick = message.source_nickname().is_some_and(|nick| self.view.same(nick, &self.network.nick));
-        if !by_own_nick && !self.is_ours(&message) && !self.is_ignored(&message) {
-            self.events.hear_again(message, &mut self.view);
-        }
-    }
-
-    /// Asks for the next part of what was said while we were away, if there is one.
-    async fn ask_for_history(&mut self) -> Result<(), Ended> {
-        match self.history.next(&self.view.isupport, &*self.ambient) {
-            Some(line) => self.order(Order::Ask(line)).await,
-            None => Ok(()),
-        }
-    }
-
-    /// What a server says of a command in words (IRCv3 `standard-replies`).
-    fn note_standard_reply(&mut self, message: &Message) {
-        let Some(reply) = StandardReply::read(&message.command) else { return };
-        reply.log(&self.network.name);
-        if reply.is_refusal() && reply.command.eq_ignore_ascii_case("CHATHISTORY") {
-            self.history.refused(&reply.why);
+            self.events.names(&self.view, &channel);
         }
     }
 
@@ -506,28 +432,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Does what the registration asks for, and tells the speaker if something else is agreed upon.
-    async fn go_on(&mut self, mut todo: Todo) -> Result<(), Ended> {
-        loop {
-            match todo {
-                Todo::Send(lines) => {
-                    self.send_all(lines).await?;
-                    break;
-                }
-                Todo::Salt(salting) => {
-                    let working = spawn_blocking(|| salting.work());
-                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
-                    todo = self.registration.salted(last)?;
-                }
-            }
-        }
-        let agreed = self.registration.agreed();
-        if std::mem::replace(&mut self.told_agreed, agreed) == agreed {
-            return Ok(());
-        }
-        self.order(Order::Capabilities(agreed)).await
-    }
-
     fn is_ours(&self, message: &Message) -> bool {
         matches!(&message.prefix, Some(Prefix::Nickname(nick, ..)) if self.view.is_me(nick))
     }
@@ -539,27 +443,6 @@ impl<'a> Session<'a> {
             tracing::debug!(network = self.network.name, %mask, from = message.source_nickname(), "ignored");
         }
         mask.is_some()
-    }
-
-    /// A JOIN of ours that we have not asked for: a session of the same nick is in that channel already.
-    fn hear_ourselves(&mut self, message: &Message) {
-        // who logs in is put into channels by some services
-        let expected = self.join_is_heard || self.identifying.is_some();
-        if matches!(message.command, Command::JOIN(..)) && !expected && self.is_ours(message) {
-            self.note_shared();
-        }
-    }
-
-    /// The server lets several sessions have one nick, so the nick keeps nobody silent.
-    fn note_shared(&mut self) {
-        if !std::mem::replace(&mut self.shared, true) {
-            tracing::warn!(
-                network = self.network.name,
-                nick = self.view.me.nick,
-                "another session has the same nick, and this server allows it: the nick keeps no second bot silent here; \
-                 the lock on the broker alone does"
-            );
-        }
     }
 
     /// The server answers with a number.
@@ -593,178 +476,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The server has told more of itself.
-    async fn learned(&mut self) -> Result<(), Ended> {
-        let isupport = &self.view.isupport;
-        self.framing.expect_lines_of(isupport.line_bytes);
-        let left_out = self.rejoin.learn(isupport);
-        if !left_out.is_empty() {
-            let (network, channels) = (&self.network.name, left_out.join(" "));
-            tracing::error!(
-                network,
-                channels,
-                "the server lets us into fewer channels of a kind (CHANLIMIT): these are not asked for; \
-                 leave channels out of the configuration, or have another connector with another nick in them"
-            );
-        }
-        self.tell_frame().await
-    }
-
-    /// `001`: registered. The nick that the server gives us is ours, whatever we asked for.
-    async fn welcomed(&mut self, nick: &str, welcome: &str) -> Result<(), Ended> {
-        if !self.is_registering() {
-            return Ok(());
-        }
-        self.registration.welcomed()?;
-        self.phase = Phase::Registered { since: Instant::now() };
-        self.was_up = true;
-        // what was refused before does not tell why it ends
-        self.last_words = None;
-        if !nick.is_empty() {
-            self.view.me.nick = nick.to_owned();
-        }
-        self.view.me.welcomed(welcome);
-        tracing::info!(network = self.network.name, nick = self.view.me.nick, "registered");
-        self.events.connection(&self.view, "up", None::<&Ended>);
-        self.introduction = Some(Instant::now() + INTRODUCED_WITHIN);
-        self.tell_frame().await?;
-        self.send_all(self.modes.of_configuration(&self.view.me.nick)).await?;
-        self.identify().await?;
-        self.nick_may_have_changed().await
-    }
-
-    /// The server has told what it is, or never will.
-    async fn introduced(&mut self) -> Result<(), Ended> {
-        self.introduction = None;
-        self.nick_may_have_changed().await
-    }
-
-    /// Tells NickServ who we are, if that is left to do.
-    async fn identify(&mut self) -> Result<(), Ended> {
-        let line = nickserv::identify(&self.network.login).filter(|_| !self.registration.is_logged_in());
-        self.identifying = line.is_some().then(|| Instant::now() + nickserv::ANSWER_WITHIN);
-        self.send_all(line).await
-    }
-
-    /// NickServ has answered, or took too long.
-    async fn stop_waiting_for_nickserv(&mut self) -> Result<(), Ended> {
-        self.identifying = None;
-        self.nick_may_have_changed().await
-    }
-
-    /// Under the right nick the channels are joined, and replies said; under another one the right one is asked for.
-    async fn nick_may_have_changed(&mut self) -> Result<(), Ended> {
-        let is_over = self.identifying.is_none() && self.introduction.is_none();
-        if !matches!(self.phase, Phase::Registered { .. }) || !is_over {
-            return Ok(());
-        }
-        let own = self.has_own_nick();
-        let says = match self.fence {
-            _ if own => Nick::Allows,
-            NickFence::Up => Nick::Forbids,
-            NickFence::Down { under } => Nick::AllowsUnder(under),
-        };
-        let allowed = says != Nick::Forbids;
-        if own {
-            if self.regain.has() && !self.registration.is_logged_in() {
-                self.send_all(nickserv::identify(&self.network.login)).await?;
-            }
-        } else if self.regain.lacks() {
-            let wait = if allowed { "" } else { "; until then it is in no channel and says nothing" };
-            let (nick, network) = (&self.own_nick, &self.network.name);
-            tracing::warn!(network, nick, "the nick is somebody else's, or that of our own ghost: asking for it{wait}");
-        }
-        if allowed && !self.joined {
-            self.joined = true;
-            // its PONG comes before whatever the server says to the JOIN
-            self.send(Line::ping(&fence_token(JOIN_FENCE))).await?;
-            self.join().await?;
-        }
-        if std::mem::replace(&mut self.told_nick, says) == says {
-            return Ok(());
-        }
-        self.order(Order::Nick(says)).await
-    }
-
-    /// What the server offers may be to be spoken to through TLS only: then nothing more is said without.
-    fn hear_of_tls(&self, command: &Command) -> Result<(), Ended> {
-        let Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) = command else { return Ok(()) };
-        let Some((server, sts)) = &self.server else { return Ok(()) };
-        let offers = last.as_ref().or(third.as_ref()).map_or("", String::as_str);
-        match offers.split(' ').find_map(|offer| offer.strip_prefix("sts=")).map(|value| sts.heard(server, value)) {
-            Some(StsAnswer::UpgradeTo(port)) => Err(Ended::WantsTls(port)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Asks for the channels that are due.
-    async fn join(&mut self) -> Result<(), Ended> {
-        let most = self.view.isupport.targets("JOIN", AT_ONCE);
-        for line in join_lines(&self.network.name, &self.rejoin.due(), most) {
-            self.send(line).await?;
-        }
-        Ok(())
-    }
-
-    /// When channels are due next.
-    fn next_join(&self) -> Option<Instant> {
-        self.rejoin.next().filter(|_| self.joined)
-    }
-
-    /// Takes note of the channels that we come into and are thrown out of.
-    fn note_channels(&mut self, message: &Message) {
-        let network = &self.network.name;
-        match &message.command {
-            Command::JOIN(channels, ..) if self.is_ours(message) => {
-                for channel in each(channels) {
-                    self.rejoin.entered(channel);
-                    if self.registration.agreed().history {
-                        self.history.entered(channel, &self.view.isupport, &*self.ambient);
-                    }
-                }
-            }
-            Command::PART(channels, _) if self.is_ours(message) => {
-                for channel in each(channels) {
-                    self.history.left(channel, &self.view.isupport);
-                    if let Some(pause) = self.rejoin.thrown_out(channel) {
-                        tracing::warn!(network, channel, again_in = ?pause, "the server took us out of the channel");
-                    }
-                }
-            }
-            Command::KICK(channels, nicks, why) => {
-                let by = message.source_nickname().unwrap_or_default();
-                for (channel, _) in each_kick(channels, nicks).filter(|(_, nick)| self.view.is_me(nick)) {
-                    self.history.left(channel, &self.view.isupport);
-                    if let Some(pause) = self.rejoin.thrown_out(channel) {
-                        tracing::warn!(network, channel, by, why = why.as_deref(), again_in = ?pause, "kicked");
-                    }
-                }
-            }
-            Command::INVITE(nick, channel) if self.view.is_me(nick) => {
-                let anywhere = self.network.invites == Invites::Anywhere && self.view.isupport.is_channel(channel);
-                let by = message.source_nickname().unwrap_or_default();
-                let invited = Channel { name: channel.clone(), key: None, answers: Answers::All };
-                let goes = self.rejoin.invited(&invited, anywhere, &self.view.isupport);
-                tracing::info!(network, channel, by, goes, "invited");
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a message refuses one of our JOINs; then it is tried again when the reason may have passed.
-    fn join_refused(&mut self, message: &Message) -> bool {
-        let Some((number, parameters)) = numbered(&message.command) else { return false };
-        let Some(channel) = parameters.get(1) else { return false };
-        let Some(again) = self.rejoin.refused(number, channel) else { return false };
-        let why = parameters.last().map_or("", String::as_str);
-        let network = &self.network.name;
-        match again {
-            Some(pause) => tracing::warn!(network, channel, number, why, again_in = ?pause, "not let in"),
-            None => tracing::error!(network, channel, number, why, "there can be no such channel: not asked for again"),
-        }
-        true
-    }
-
     /// Answers a CTCP question that was put to us in private.
     async fn answer_ctcp(&mut self, message: &Message) -> Result<(), Ended> {
         let Command::PRIVMSG(target, text) = &message.command else { return Ok(()) };
@@ -773,51 +484,6 @@ impl<'a> Session<'a> {
             Some(answer) => self.send(Line::ctcp(asker, &answer)).await,
             None => Ok(()),
         }
-    }
-
-    /// Does what is due for the nick that we should have.
-    async fn regain(&mut self) -> Result<(), Ended> {
-        let nick = self.view.isupport.nick_that_fits(&self.own_nick);
-        let calls = self.regain.is_call_due() && self.fence == NickFence::Up;
-        let call = if calls { self.handover.call(nick) } else { None };
-        let standing = Standing {
-            nick,
-            monitor: self.view.isupport.monitor,
-            logged_in: self.registration.is_logged_in(),
-            has_lock: self.handover.may_speak(),
-        };
-        let lines = self.regain.due(standing, call);
-        self.send_all(lines).await
-    }
-
-    /// Somebody may have taken our nick because they speak now.
-    fn nick_is_taken(&mut self) {
-        if !self.handover.is_alone() {
-            self.fence = NickFence::Up;
-        }
-    }
-
-    /// Asks for the next nick, since the last was refused.
-    async fn ask_for_next_nick(&mut self, refusal: &str) -> Result<(), Ended> {
-        let nick = self.registration.next_nick(refusal)?;
-        tracing::warn!(network = self.network.name, refusal, next = nick, "the nick was refused");
-        let line = Line::nick(&nick);
-        self.view.me.nick = nick;
-        self.send(line).await
-    }
-
-    /// Something that we asked for was refused: a password, a channel.
-    fn refused(&mut self, refusal: Response, parameters: &[String]) {
-        let why = parameters.get(1..).unwrap_or_default().join(" ");
-        tracing::warn!(network = self.network.name, number = refusal as u16, why, "the server refused");
-        if self.is_registering() {
-            self.refusal = Reason::of_numeric(refusal as u16).or(self.refusal);
-            self.last_words = Some(why);
-        }
-    }
-
-    fn is_registering(&self) -> bool {
-        matches!(self.phase, Phase::Registering)
     }
 
     /// Tells the speaker how much can be said on a line, if that has changed.
@@ -860,8 +526,9 @@ impl<'a> Session<'a> {
             (Phase::Registered { .. }, Some(pinged)) => Some(pinged + PONG_WITHIN),
             (Phase::Registered { .. }, None) => Some(self.last_heard + SILENCE),
         };
+        // nothing is asked for before the welcome, nor of a server that may not be there
+        let may_ask = matches!((self.phase, self.pinged), (Phase::Registered { .. }, None));
         let asking = [self.regain.next(), self.next_join(), self.inquiry.next()];
-        let may_ask = self.pinged.is_none() && !self.is_registering();
         let [regain, join, question] = asking.map(|at| at.filter(|_| may_ask));
         let moments =
             [steps, self.introduction, self.identifying, self.history.until(), regain, join, question, of_phase];

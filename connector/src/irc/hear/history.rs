@@ -35,6 +35,8 @@ pub(crate) struct History {
     heard: Heard,
     /// When something was heard last, before this session.
     latest: Option<Timestamp>,
+    /// The channels that we came into before it could be read what others have heard.
+    early: Vec<String>,
     waiting: VecDeque<Gap>,
     asked: Option<Asked>,
     people: usize,
@@ -70,13 +72,19 @@ enum Reference {
 impl History {
     pub fn new(network: &str, heard: Heard) -> Self {
         let latest = heard.latest();
-        let (waiting, asked, people) = Default::default();
-        History { network: network.to_owned(), heard, latest, waiting, asked, people }
+        let (early, waiting, asked, people) = Default::default();
+        History { network: network.to_owned(), heard, latest, early, waiting, asked, people }
     }
 
     /// We came into a channel of a network that keeps a history.
     pub fn entered(&mut self, channel: &str, isupport: &Isupport, ambient: &dyn Ambient) {
         self.heard.keep();
+        if self.heard.is_unread() {
+            if self.early.len() < WAITING {
+                self.early.push(channel.to_owned());
+            }
+            return;
+        }
         if !isupport.message_references.iter().any(|kind| kind == "timestamp") {
             return;
         }
@@ -93,10 +101,23 @@ impl History {
     pub fn left(&mut self, channel: &str, isupport: &Isupport) {
         let place = isupport.casemapping.fold(channel);
         self.waiting.retain(|gap| gap.place != place);
+        self.early.retain(|early| isupport.casemapping.fold(early) != place);
+    }
+
+    /// What others have heard may be known now: then the gaps of the channels that we came into before are.
+    fn learn(&mut self, isupport: &Isupport, ambient: &dyn Ambient) {
+        if self.early.is_empty() || self.heard.is_unread() {
+            return;
+        }
+        self.latest = self.latest.or_else(|| self.heard.latest());
+        for channel in std::mem::take(&mut self.early) {
+            self.entered(&channel, isupport, ambient);
+        }
     }
 
     /// The next question, if none is waiting for its answer.
     pub fn next(&mut self, isupport: &Isupport, ambient: &dyn Ambient) -> Option<Line> {
+        self.learn(isupport, ambient);
         if self.asked.is_some() {
             return None;
         }

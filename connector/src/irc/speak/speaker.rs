@@ -19,7 +19,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::irc::Network;
 use crate::irc::hear::isupport::Isupport;
 use crate::irc::reach::dial::Writer;
 use crate::irc::register::capabilities::Capabilities;
@@ -34,6 +33,7 @@ use crate::irc::speak::pace::Pace;
 use crate::irc::speak::proof::{Means, Proof, Refusal, Unproved};
 use crate::irc::speak::round::Next;
 use crate::irc::voice::Permission;
+use crate::irc::{Flood, Network};
 use crate::memory::Writing;
 use crate::replies::{Consumers, Replies};
 
@@ -146,8 +146,15 @@ impl Speaker {
     }
 
     /// The server threw us out because we said too much.
-    pub fn halve(&mut self) {
+    pub fn thrown_out(&mut self) {
         halve(&mut self.budget, Instant::now(), &self.network);
+        if self.network.flood != Flood::Learned {
+            let network = &self.network.name;
+            tracing::warn!(
+                network,
+                "this server does not bear the pace that flood fixes: choose a slower one, or \"auto\""
+            );
+        }
     }
 
     /// Speaks on one connection until the session gives no more orders or hangs up, or a write fails; that is told

@@ -1,6 +1,7 @@
 //! What was said while the bot was away comes out of the network's history, once, and marked.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::Timestamp;
@@ -288,6 +289,29 @@ async fn goes_on_from_there(broker: Arc<Shaky>) {
     server.tells(&[]).await;
     server.fence().await;
     world.ends(server).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_learns_late_since_when_there_is_a_gap_asks_then() {
+    let (world, server) = in_a().await;
+    let broker = world.broker.clone();
+    world.leaves(server).await;
+    // listening can't wait for so long
+    broker.read_takes.store(5_000, Ordering::Relaxed);
+    let mut world = World::on(broker, network()).await;
+    let mut server = comes_back_to(&mut world, "CHATHISTORY=50").await;
+    server.says(&line("msgid=live;", 1.0, "live")).await;
+    assert_eq!(content_and_id(&world.event("chat.irc.#a.chat").await), ("live", "live", false));
+    server.hears_nothing_for(Duration::from_secs(10)).await;
+    server.says(&line("msgid=later;", 1.0, "later")).await;
+    server.is_asked_for_people(110.0, 50).await;
+    server.says("FAIL CHATHISTORY UNKNOWN_COMMAND TARGETS :Unknown command").await;
+    server.is_asked_for_history(&format!("timestamp={}", ago(110.0)), 50).await;
+    let page = [("before", 100.0), ("missed", 60.0), ("live", 1.0), ("later", 1.0)];
+    server.tells(&page.map(|(text, ago)| line(&format!("batch=h;msgid={text};"), ago, text))).await;
+    assert_eq!(content_and_id(&world.event("chat.irc.#a.chat").await), ("later", "later", false));
+    assert_eq!(content_and_id(&world.event("chat.irc.#a.chat").await), ("missed", "missed", true));
+    world.dies().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -134,3 +134,18 @@ async fn the_nick_that_the_server_gives_is_the_bots_nick() {
     assert_eq!(world.event("chat.irc.alice.chat").await["private"], true);
     world.ends(server).await;
 }
+
+/// A moment that is due and that nobody sees to would keep a processor busy, and this test from ending.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_tells_before_its_welcome_keeps_nothing_busy() {
+    let mut world = World::new().await;
+    let mut server = world.server().await;
+    server.hears("NICK pubbot").await;
+    server.hears("USER pub 0 * :A bot").await;
+    server.says(":irc.test 005 pubbot CHANMODES=b,k,l,imnpst WHOX MONITOR=100 :are supported").await;
+    server.lets_in("#a", "pubbot @alice").await;
+    server.says(":alice!a@h QUIT :bye").await;
+    server.says(":irc.test 731 pubbot :pubbot").await;
+    server.hears_the_end().await;
+    world.dies().await;
+}

@@ -97,11 +97,11 @@ fn lines_are_written_as_all_parsers_should() {
             None => (None, [].as_slice()),
         };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let tags: Vec<(&str, &str)> = atoms.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let tags = atoms.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let line = Line::new(&atoms.verb, &words, last.as_ref().map(<[&str; 1]>::as_slice)).tagged(tags);
-        let mut bytes = Vec::new();
-        line.write(None, true, &mut bytes);
-        let line = std::str::from_utf8(&bytes).unwrap().strip_suffix("\r\n").unwrap();
+        let mut written = Vec::new();
+        line.write(None, true, &mut written);
+        let line = std::str::from_utf8(&written).unwrap().strip_suffix("\r\n").unwrap();
         let source = atoms.source.as_ref().map(|source| format!(":{source} ")).unwrap_or_default();
         assert!(matches.iter().any(|expected| expected.replacen(&source, "", 1) == line), "{line:?}: {matches:?}");
     }

@@ -447,6 +447,8 @@ pub struct Shaky {
     pub publish_failures: AtomicU32,
     /// How long it takes to take a message, in ms.
     pub publish_takes: AtomicU32,
+    /// How long it takes to read a stream, in ms.
+    pub read_takes: AtomicU32,
     /// How many of the next queues it does not declare.
     pub declare_failures: AtomicU32,
     /// How many of the next consumers it does not give.
@@ -482,6 +484,7 @@ impl Default for Shaky {
             inner: Embedded::new(Topology::default()),
             publish_failures: AtomicU32::new(0),
             publish_takes: AtomicU32::new(0),
+            read_takes: AtomicU32::new(0),
             declare_failures: AtomicU32::new(0),
             consume_failures: AtomicU32::new(0),
             leases_locks: AtomicBool::new(false),
@@ -530,6 +533,7 @@ impl Broker for Shaky {
     }
 
     async fn read_stream(&self, stream: Queue) -> Result<Vec<Bytes>, bus::Error> {
+        tokio::time::sleep(Duration::from_millis(self.read_takes.load(Ordering::Relaxed).into())).await;
         self.inner.read_stream(stream).await
     }
 
