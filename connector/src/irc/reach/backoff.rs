@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// In so long there are at most [`MAX_TRIES`] of those that are counted.
 const WINDOW: Duration = HOUR;
-/// How many tries may fail within [`WINDOW`] because of a ban, a login or TLS.
+/// How many tries may fail within [`WINDOW`] because of a name, a throttle, a ban, a login or TLS.
 const MAX_TRIES: usize = 10;
 
 /// How far apart networks dial that are started together: up to a second.
@@ -37,10 +37,11 @@ struct Pauses {
 fn pauses(reason: Reason) -> Pauses {
     let (first, longest, counted) = match reason {
         Reason::Lost => (SECOND, 5 * MINUTE, false),
-        Reason::Dns => (5 * SECOND, 5 * MINUTE, false),
+        // resolvers and their operators count, too
+        Reason::Dns => (15 * SECOND, 10 * MINUTE, true),
         Reason::Nick => (30 * SECOND, 10 * MINUTE, false),
         // servers forget after one to a few minutes
-        Reason::Throttled => (MINUTE, 30 * MINUTE, false),
+        Reason::Throttled => (MINUTE, 30 * MINUTE, true),
         // only people can help here, so it is not urgent
         Reason::Tls | Reason::Login => (MINUTE, HOUR, true),
         Reason::Banned => (10 * MINUTE, 3 * HOUR, true),
@@ -131,11 +132,11 @@ mod tests {
 
     #[test]
     fn each_reason_has_its_own_pauses_and_the_others_do_not_make_them_longer() {
-        let mut backoff = Backoff::new(TestAmbient::arc());
-        for _ in 0..3 {
-            backoff.next_pause(Reason::Lost);
-        }
         for reason in ALL.into_iter().skip(1) {
+            let mut backoff = Backoff::new(TestAmbient::arc());
+            for _ in 0..3 {
+                backoff.next_pause(Reason::Lost);
+            }
             pauses_for(&mut backoff, reason, pauses(reason).first);
             pauses_for(&mut backoff, reason, 2 * pauses(reason).first);
         }
@@ -144,10 +145,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bans_logins_and_tls_are_tried_ten_times_an_hour_at_most_even_with_successes_in_between() {
+    async fn what_is_counted_is_tried_ten_times_an_hour_at_most_even_with_successes_in_between() {
         let mut backoff = Backoff::new(TestAmbient::arc());
         let mut failed = Vec::new();
-        for reason in [Reason::Tls, Reason::Login, Reason::Banned].into_iter().cycle().take(100) {
+        let counted = ALL.into_iter().filter(|reason| pauses(*reason).counted);
+        for reason in counted.cycle().take(100) {
             failed.push(Instant::now());
             tokio::time::sleep(backoff.next_pause(reason)).await;
             backoff.reset();
