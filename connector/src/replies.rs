@@ -220,7 +220,7 @@ impl Replies {
     pub fn bury(&mut self, to_say: ToSay, why: &str) {
         let (id, channel, handler) = (to_say.request.id(), to_say.request.channel(), to_say.request.handler());
         match &to_say.request {
-            Request::Say(_) => tracing::warn!(network = self.network, %id, channel, handler, "refused: {why}"),
+            Request::Say(_) => tracing::warn!(network = self.network, %id, channel, handler, "not said: {why}"),
             Request::Do(action) => {
                 let action = action.deed.kind().word();
                 tracing::warn!(network = self.network, %id, action, channel, handler, "not done: {why}");

@@ -66,7 +66,7 @@ fn answers(user: &IrcUser, text: &str) {
 }
 
 const SILENT: &str = "until then it is in no channel and says nothing";
-const REFUSED: &str = "refused: 404";
+const REFUSED: &str = "the server refused it: 404";
 const NOT_LET_IN: &str = "not let in";
 
 fn row_20(port: u16) {
