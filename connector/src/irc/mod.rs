@@ -36,7 +36,8 @@ pub use self::reach::tls::{ClientCertificate, Tls};
 pub use self::reach::trust::{Certificate, Distrust, Trust};
 pub use self::register::login::{Login, Mechanism, Sasl};
 pub use self::speak::flood::Flood;
-pub use self::visit::{Door, Found, Holder, ProofMeans, Visit, visit};
+pub use self::speak::proof::Means;
+pub use self::visit::{Door, Found, Holder, Visit, visit};
 
 /// This network's protocol, in routing keys and names of queues.
 const PROTO: &str = "irc";

@@ -10,7 +10,6 @@ use std::time::Duration;
 use irc_proto::{Command, Message, Response};
 use protocol::Ambient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::irc::ended::Ended;
@@ -47,7 +46,7 @@ pub struct Visit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// How the server proves that it took a line.
-    pub proof: ProofMeans,
+    pub proof: Means,
     /// The IRCv3 capabilities that are used and were granted.
     pub capabilities: Vec<&'static str>,
     /// The services account that the login led to.
@@ -56,17 +55,6 @@ pub struct Found {
     pub holder: Option<Holder>,
     /// The channels of the configuration, and what is in the way of coming in.
     pub channels: Vec<(String, Door)>,
-}
-
-/// How a server proves that it took a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProofMeans {
-    /// By a label (IRCv3 `labeled-response`).
-    Labels,
-    /// By its echo (IRCv3 `echo-message`).
-    Echoes,
-    /// By its PONG to a PING behind the line.
-    Fences,
 }
 
 /// Somebody who has the bot's nick.
@@ -91,7 +79,7 @@ pub enum Door {
     Closed(&'static str),
 }
 
-/// Visits a server.
+/// Visits a server; one in plain that wants TLS (IRCv3 `sts`) is told nothing, and visited through TLS.
 ///
 /// # Errors
 /// [`Unreachable`] when there is no connection, or no IRC server. What is wrong after that stands in [`Visit::found`].
@@ -101,15 +89,22 @@ pub async fn visit(
     sts: &Sts,
     ambient: Arc<dyn Ambient>,
 ) -> Result<Visit, Unreachable> {
-    let socket = Dialer::new(network, sts).dial_server(server).await?;
-    let Socket { reader, writer, server, addresses, address, certificate } = socket;
-    let mut visitor = Visitor::new(network, reader, writer, ambient, &server);
-    let outcome = visitor.visit().await;
-    visitor.leave().await;
-    let Some(greeting) = visitor.greeting else { return Err(Unreachable::NoIrc { tls: server.tls }) };
-    let (addresses, address) = (addresses.iter().map(SocketAddr::ip).collect(), address.map(|address| address.ip()));
-    let reached = Reached { server, addresses, address, certificate, greeting };
-    Ok(Visit { reached, found: outcome.map_err(|ended| ended.to_string()) })
+    let (dialer, mut asked_for_tls) = (Dialer::new(network, sts), false);
+    loop {
+        let socket = dialer.dial_server(server).await?;
+        let Socket { reader, writer, server, addresses, address, certificate } = socket;
+        let mut visitor = Visitor::new(network, reader, writer, ambient.clone(), &server, sts);
+        let outcome = visitor.visit().await;
+        if matches!(outcome, Err(Ended::WantsTls(_))) && !std::mem::replace(&mut asked_for_tls, true) {
+            continue;
+        }
+        visitor.leave().await;
+        let Some(greeting) = visitor.greeting else { return Err(Unreachable::NoIrc { tls: server.tls }) };
+        let (addresses, address) =
+            (addresses.iter().map(SocketAddr::ip).collect(), address.map(|address| address.ip()));
+        let reached = Reached { server, addresses, address, certificate, greeting };
+        return Ok(Visit { reached, found: outcome.map_err(|ended| ended.to_string()) });
+    }
 }
 
 struct Visitor<'a> {
@@ -126,10 +121,19 @@ struct Visitor<'a> {
     greeting: Option<String>,
     /// What it said last before it closed the connection.
     last_words: Option<String>,
+    /// The server, where it is spoken to in plain, and who knows whether it may be.
+    in_plain: Option<(Server, Sts)>,
 }
 
 impl<'a> Visitor<'a> {
-    fn new(network: &'a Network, reader: Reader, writer: Writer, ambient: Arc<dyn Ambient>, server: &Server) -> Self {
+    fn new(
+        network: &'a Network,
+        reader: Reader,
+        writer: Writer,
+        ambient: Arc<dyn Ambient>,
+        server: &Server,
+        sts: &Sts,
+    ) -> Self {
         let stem = &network.nick[..network.nick.floor_char_boundary(STEM_BYTES)];
         let nick = format!("{stem}{MARK}");
         let mut registration = Registration::new(Arc::new(Network { nick: nick.clone(), ..network.clone() }), ambient);
@@ -147,17 +151,14 @@ impl<'a> Visitor<'a> {
             account: None,
             greeting: None,
             last_words: None,
+            in_plain: (!server.tls).then(|| (server.clone(), sts.clone())),
         }
     }
 
     async fn visit(&mut self) -> Result<Found, Ended> {
         self.register().await?;
         let (holder, channels) = self.look_around().await?;
-        let proof = match self.registration.agreed().means() {
-            Means::Labels => ProofMeans::Labels,
-            Means::Echoes => ProofMeans::Echoes,
-            Means::Fences => ProofMeans::Fences,
-        };
+        let proof = self.registration.agreed().means();
         let capabilities = self.registration.granted().to_vec();
         Ok(Found { proof, capabilities, account: self.account.take(), holder, channels })
     }
@@ -178,6 +179,9 @@ impl<'a> Visitor<'a> {
                 self.go_on(todo).await?;
                 continue;
             };
+            if let Some((server, sts)) = &self.in_plain {
+                sts.hear(server, &message.command)?;
+            }
             if let Some((900, parameters)) = numbered(&message.command) {
                 self.account = parameters.get(2).cloned();
             }
@@ -202,17 +206,9 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    async fn go_on(&mut self, mut todo: Todo) -> Result<(), Ended> {
-        loop {
-            match todo {
-                Todo::Send(lines) => return self.send(&lines).await,
-                Todo::Salt(salting) => {
-                    let working = spawn_blocking(|| salting.work());
-                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
-                    todo = self.registration.salted(last)?;
-                }
-            }
-        }
+    async fn go_on(&mut self, todo: Todo) -> Result<(), Ended> {
+        let lines = self.registration.lines(todo).await?;
+        self.send(&lines).await
     }
 
     /// Asks who has the nick, and for the modes of each channel; a PONG ends the answers.
@@ -341,5 +337,42 @@ impl Answers {
             }
             Some(Ok(_)) => Door::Open,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::irc::tests::world::network;
+    use crate::testing::TestAmbient;
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn answer(stream: &mut TcpStream, seen: &mut String, line: &str) {
+        let mut bytes = [0; 1024];
+        let length = stream.read(&mut bytes).await.unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        stream.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_wants_tls_is_told_no_password_and_not_even_goodbye() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::plain("127.0.0.1", listener.local_addr().unwrap().port());
+        let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let network = Network { password: Some(Secret::new("sesame")), servers: vec![server.clone()], ..network() };
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = String::new();
+            answer(&mut stream, &mut seen, &format!(":irc.test CAP * LS :sts=port={nowhere}\r\n")).await;
+            answer(&mut stream, &mut seen, "").await;
+            seen
+        });
+        let ambient = TestAmbient::arc();
+        let visited = visit(&network, &server, &Sts::in_memory(ambient.clone()), ambient).await;
+        assert_eq!(serving.await.unwrap(), "CAP LS 302\r\n");
+        // through TLS it is asked for, where nobody is
+        let why = visited.unwrap_err().to_string();
+        assert!(why.contains(&format!("port {nowhere}")), "{why}");
     }
 }

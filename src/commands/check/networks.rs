@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector::irc::{
-    DialError, Door, Found, Holder, Network, ProofMeans, Reached, Server, Sts, Trust, Unreachable, Visit, reach, visit,
+    DialError, Door, Found, Holder, Means, Network, Reached, Server, Sts, Trust, Unreachable, Visit, reach, visit,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -129,9 +129,9 @@ fn inside(network: &Network, found: &Found) -> Vec<Finding> {
 
 fn capabilities(found: &Found) -> String {
     let proof = match found.proof {
-        ProofMeans::Labels => "the server's answer to a label proves what is said",
-        ProofMeans::Echoes => "the server's echo proves what is said",
-        ProofMeans::Fences => "a PING proves what is said",
+        Means::Labels => "the server's answer to a label proves what is said",
+        Means::Echoes => "the server's echo proves what is said",
+        Means::Fences => "a PING proves what is said",
     };
     let granted = if found.capabilities.is_empty() { "none".to_owned() } else { found.capabilities.join(" ") };
     format!("{granted}; {proof}")

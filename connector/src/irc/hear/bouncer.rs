@@ -1,7 +1,9 @@
 //! Whether a bouncer stands between us and the server. Most answer PING themselves, and some echo lines themselves: then a
 //! proof says that the bouncer took a line, and not that the server did.
 
-use irc_proto::{CapSubCommand, Command, Message, Prefix, Response};
+use irc_proto::{Command, Message, Prefix, Response};
+
+use crate::irc::register::capabilities::offers;
 
 /// What the names of bouncers' own capabilities begin with.
 const VENDORS: [&str; 2] = ["znc.in/", "soju.im/"];
@@ -25,10 +27,9 @@ impl Bouncer {
             _ => None,
         };
         let sign = match &message.command {
-            Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) => {
-                let offers = last.as_ref().or(third.as_ref()).map_or("", String::as_str);
+            Command::CAP(..) => {
                 let own = |offer: &&str| VENDORS.iter().any(|vendor| offer.starts_with(vendor));
-                offers.split(' ').find(own).map(|offer| format!("it offers {offer}"))
+                offers(&message.command).split(' ').find(own).map(|offer| format!("it offers {offer}"))
             }
             Command::Response(Response::RPL_WELCOME, _) => {
                 self.server = source.map(str::to_owned);

@@ -1,9 +1,9 @@
 //! Strict transport security (IRCv3 `sts`): hosts that have asked to be spoken to through TLS only. The dialer asks
 //! before each connection; the session reports what it hears; what has to last stands in a file.
 //!
-//! A session has to do this: whenever `CAP LS` or `CAP NEW` offers `sts=<value>`, it calls [`Sts::heard`] with the server
-//! as it was dialed (`Socket::server`) and the value. It never requests the capability, and ignores a `CAP DEL` of it. At
-//! [`StsAnswer::UpgradeTo`] it ends the connection at once, and says nothing more, not even QUIT; the next dial is
+//! Whoever speaks on a connection has to do this: whatever comes is shown to [`Sts::hear`], with the server as it was dialed
+//! (`Socket::server`): it looks for `sts=<value>` in `CAP LS` and `CAP NEW`. Nobody requests the capability, and a `CAP DEL` of it is
+//! ignored. At [`StsAnswer::UpgradeTo`] the connection is ended at once, and says nothing more, not even QUIT; the next dial is
 //! through TLS, and follows without a pause. So on a connection in plain nothing secret may be sent before `CAP LS` was
 //! answered, or 001 has come instead.
 
@@ -14,10 +14,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use irc_proto::Command;
 use protocol::{Ambient, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::irc::Server;
+use crate::irc::ended::Ended;
+use crate::irc::register::capabilities::offers;
 
 /// How long a host is dialed through TLS that has asked for it in plain: 10 minutes. Through TLS it says for how long it
 /// means it; if it can't be reached so, it is asked in plain again, and nothing is lost by that: it will say the same.
@@ -90,6 +93,18 @@ impl Sts {
     fn with(mut known: Known, ambient: Arc<dyn Ambient>) -> Self {
         known.refresh();
         Sts { known: Arc::new(Mutex::new(known)), ambient }
+    }
+
+    /// A message of a server, on a connection as it was dialed, which may offer `sts=value`.
+    ///
+    /// # Errors
+    /// [`Ended::WantsTls`] where nothing more may be said on this connection.
+    pub(crate) fn hear(&self, server: &Server, command: &Command) -> Result<(), Ended> {
+        let value = offers(command).split(' ').find_map(|offer| offer.strip_prefix("sts="));
+        match value.map(|value| self.heard(server, value)) {
+            Some(StsAnswer::UpgradeTo(port)) => Err(Ended::WantsTls(port)),
+            Some(StsAnswer::Nothing) | None => Ok(()),
+        }
     }
 
     /// A server has offered `sts=value`, on a connection as it was dialed.

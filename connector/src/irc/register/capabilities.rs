@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use irc_proto::{CapSubCommand, Command};
+
 use crate::irc::speak::line::Line;
 use crate::irc::speak::multiline::Multiline;
 use crate::irc::speak::proof::Means;
@@ -43,6 +45,16 @@ pub(crate) const SASL: &str = "sasl";
 const MAX_OFFERED: usize = 512;
 /// The most bytes of names on one line: the server repeats them behind its own name and our nick, within 512 bytes.
 const REQUEST_BYTES: usize = 400;
+
+/// What the server offers by a message, words with spaces between; nothing by most.
+pub(crate) fn offers(command: &Command) -> &str {
+    match command {
+        Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) => {
+            last.as_ref().or(third.as_ref()).map_or("", String::as_str)
+        }
+        _ => "",
+    }
+}
 
 /// What was agreed upon, as far as others than the registration need to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use irc_proto::{Command, Message};
 use protocol::{Ambient, check_destination};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::irc::ended::Ended;
@@ -63,7 +64,7 @@ enum Step {
 pub(crate) enum Todo {
     /// Send these lines, if there are any.
     Send(Vec<Line>),
-    /// Do this work, and come back with [`Registration::salted`].
+    /// Do this work first: see [`Registration::lines`].
     Salt(Salting),
 }
 
@@ -165,11 +166,28 @@ impl Registration {
         }
     }
 
+    /// The lines that are to be sent in the end; slow work is done before, on a thread for such things.
+    ///
+    /// # Errors
+    /// [`Ended::Sasl`].
+    pub async fn lines(&mut self, mut todo: Todo) -> Result<Vec<Line>, Ended> {
+        loop {
+            match todo {
+                Todo::Send(lines) => return Ok(lines),
+                Todo::Salt(salting) => {
+                    let working = spawn_blocking(|| salting.work());
+                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
+                    todo = self.salted(last)?;
+                }
+            }
+        }
+    }
+
     /// The work is done.
     ///
     /// # Errors
     /// [`Ended::Sasl`].
-    pub fn salted(&mut self, last: Last) -> Result<Todo, Ended> {
+    fn salted(&mut self, last: Last) -> Result<Todo, Ended> {
         match &mut self.exchange {
             Some(exchange) => {
                 let next = exchange.salted(last);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use irc_proto::{CapSubCommand, Command, Message, Response};
-use tokio::task::spawn_blocking;
+use irc_proto::{Command, Message, Response};
 use tokio::time::Instant;
 
 use super::{Phase, Session};
 use crate::irc::ended::Ended;
 use crate::irc::hear::framing::numbered;
 use crate::irc::reach::reason::Reason;
-use crate::irc::reach::sts::StsAnswer;
 use crate::irc::register::nickserv;
 use crate::irc::register::registration::Todo;
 use crate::irc::speak::speaker::Order;
@@ -33,30 +31,13 @@ impl Session<'_> {
 
     /// What the server offers may be to be spoken to through TLS only: then nothing more is said without.
     pub(super) fn hear_of_tls(&self, command: &Command) -> Result<(), Ended> {
-        let Command::CAP(_, CapSubCommand::LS | CapSubCommand::NEW, third, last) = command else { return Ok(()) };
-        let Some((server, sts)) = &self.server else { return Ok(()) };
-        let offers = last.as_ref().or(third.as_ref()).map_or("", String::as_str);
-        match offers.split(' ').find_map(|offer| offer.strip_prefix("sts=")).map(|value| sts.heard(server, value)) {
-            Some(StsAnswer::UpgradeTo(port)) => Err(Ended::WantsTls(port)),
-            _ => Ok(()),
-        }
+        self.server.as_ref().map_or(Ok(()), |(server, sts)| sts.hear(server, command))
     }
 
     /// Does what the registration asks for, and tells the speaker if something else is agreed upon.
-    pub(super) async fn go_on(&mut self, mut todo: Todo) -> Result<(), Ended> {
-        loop {
-            match todo {
-                Todo::Send(lines) => {
-                    self.send_all(lines).await?;
-                    break;
-                }
-                Todo::Salt(salting) => {
-                    let working = spawn_blocking(|| salting.work());
-                    let last = working.await.unwrap_or_else(|panic| std::panic::resume_unwind(Box::new(panic)));
-                    todo = self.registration.salted(last)?;
-                }
-            }
-        }
+    pub(super) async fn go_on(&mut self, todo: Todo) -> Result<(), Ended> {
+        let lines = self.registration.lines(todo).await?;
+        self.send_all(lines).await?;
         let agreed = self.registration.agreed();
         if std::mem::replace(&mut self.told_agreed, agreed) == agreed {
             return Ok(());

@@ -11,7 +11,7 @@ use crate::irc::speak::line::Line;
 
 /// How a server proves that it took a line; what it can do is agreed upon at the beginning of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Means {
+pub enum Means {
     /// IRCv3 `labeled-response`: its answer carries the label of the line.
     Labels,
     /// IRCv3 `echo-message`: it sends the line back.
