@@ -71,6 +71,7 @@ fn follow(user: &IrcUser, channel: &str) {
     let answer = format!(" 324 {} {channel} ", user.nick());
     let is_there = (0..300).any(|_| {
         user.send_raw(&format!("MODE {channel}"));
+        // the server tells those outside only when asked
         std::thread::sleep(std::time::Duration::from_millis(100));
         user.heard().iter().any(|line| line.contains(&answer))
     });

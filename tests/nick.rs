@@ -147,6 +147,7 @@ fn on_inspircd_a_standby_takes_the_nick_from_a_stopped_connector_by_services() {
     alice.join("#room");
     crate::world::wait_for_bot(&alice, "#room");
     let _second = world.service(&["connector"], &[("PUBBOT_DATA_DIR", &world.path("data2"))]);
+    // it stands by: nothing shows that but its silence
     sleep(Duration::from_secs(3));
     first.freeze();
     let stopped = Instant::now();

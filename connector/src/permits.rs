@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Action, DeedKind};
 
-/// What a group may ask for that is not listed: all but raw lines.
+/// What a group may ask for that is not listed: all but raw lines. Named one by one, so that no kind that is new is allowed by
+/// itself.
 pub const USUAL: [DeedKind; 8] = [
     DeedKind::Join,
     DeedKind::Part,

@@ -178,6 +178,7 @@ fn row_21_banned(port: u16, kline: &str) {
     comes_in(&alice, RECOVERY);
     alice.becomes_operator();
     alice.send_raw(kline);
+    // not every server says when it has taken it
     sleep(Duration::from_secs(1));
     relay.reset();
     wait_until("it is told", RECOVERY, || pauses(&bot.connector).last().is_some_and(|pause| *pause >= 300.0));
@@ -305,6 +306,7 @@ fn input_21_a_flood_of_ctcp_is_answered_once_in_ten_seconds_and_dcc_never() {
         alice.say("pubbot", "\u{1}DCC SEND \"../../etc/passwd\" 2130706433 1 1\u{1}");
         alice.say("pubbot", "\u{1}VERSION\u{1}");
         alice.say("pubbot", "\u{1}PING 12345\u{1}");
+        // far more than may be answered, and no more than the server lets through
         sleep(Duration::from_millis(50));
     }
     let answers: Vec<String> =

@@ -95,13 +95,13 @@ impl<'a> Events<'a> {
 
     /// The session begins with this message.
     pub fn begin(&mut self, welcome: &Message) {
-        self.began = Tags::of(welcome, self.ambient.now()).at;
+        self.began = Tags::time(welcome, self.ambient.now());
     }
 
     /// Whether something was said before the session began, by the server's own clock: a bouncer tells it again.
     pub fn is_older(&self, message: &Message) -> bool {
         let said = matches!(message.command, Command::PRIVMSG(..) | Command::NOTICE(..));
-        let at = || Tags::of(message, self.ambient.now()).at;
+        let at = || Tags::time(message, self.ambient.now());
         said && self.began.is_some_and(|began| at().is_some_and(|at| at.plus(SKEW) < began))
     }
 

@@ -25,12 +25,11 @@ pub(crate) struct Tags {
 impl Tags {
     /// The tags of a message that was heard at `now`, by our own clock.
     pub fn of(message: &Message, now: Timestamp) -> Self {
-        let mut found = Tags::default();
+        let mut found = Tags { at: Tags::time(message, now), ..Tags::default() };
         // of two tags of one name the last counts
         for tag in message.tags.iter().flatten() {
             let value = tag.1.as_deref().filter(|value| !value.is_empty());
             match tag.0.as_str() {
-                "time" => found.at = value.and_then(Timestamp::parse).filter(|at| is_sound(*at, now)),
                 "account" => found.account = value.filter(|account| *account != "*").map(str::to_owned),
                 "msgid" => found.msgid = value.map(str::to_owned),
                 "bot" | "draft/bot" | "inspircd.org/bot" => found.bot = true,
@@ -38,6 +37,12 @@ impl Tags {
             }
         }
         found
+    }
+
+    /// Only when the server saw a message that was heard at `now`, by our own clock.
+    pub fn time(message: &Message, now: Timestamp) -> Option<Timestamp> {
+        let tag = message.tags.iter().flatten().rfind(|tag| tag.0 == "time")?;
+        tag.1.as_deref().and_then(Timestamp::parse).filter(|at| is_sound(*at, now))
     }
 }
 

@@ -85,7 +85,7 @@ async fn greeting(network: &str, mut reader: Reader, mut writer: Writer) -> Opti
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::irc::{Flood, Tls};
+    use crate::irc::tests::world::network;
     use crate::testing::TestAmbient;
     use tokio::net::TcpListener;
 
@@ -93,27 +93,7 @@ mod tests {
     async fn reach_one_that_answers(answer: &'static str) -> (Result<Reached, Unreachable>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::plain("127.0.0.1", listener.local_addr().unwrap().port());
-        let network = Network {
-            name: "test".into(),
-            servers: vec![server.clone()],
-            tls: Tls::default(),
-            nick: "pubbot".into(),
-            user: "pub".into(),
-            realname: "A bot".into(),
-            password: Some(Secret::new("sesame")),
-            login: crate::irc::Login::default(),
-            modes: None,
-            channels: Vec::new(),
-            invites: Default::default(),
-            ignore: Vec::new(),
-            flood: Flood::default(),
-            expiry: crate::Expiry::default(),
-            unproved: crate::irc::UNPROVED,
-            answers_window: Duration::from_millis(150),
-            permits: crate::Permits::default(),
-            linger: Duration::ZERO,
-            place: 0,
-        };
+        let network = Network { password: Some(Secret::new("sesame")), servers: vec![server.clone()], ..network() };
         let serving = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut bytes = vec![0; 1024];
