@@ -7,6 +7,7 @@
 //! server says (`hear`), and how things are said (`speak`).
 
 mod connector;
+mod doubling;
 mod ended;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::irc::Channel;
+use crate::irc::doubling::Doubling;
 use crate::irc::hear::casemap::CaseMapping;
 use crate::irc::hear::isupport::Isupport;
 
@@ -19,31 +20,20 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 /// The most channels that invitations may add in one session.
 const MAX_INVITED: usize = 50;
 
-/// How long to wait: at first, and at most. It doubles each time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pauses {
-    first: Duration,
-    most: Duration,
-}
-
-const fn pauses(first: u64, most: u64) -> Pauses {
-    Pauses { first: Duration::from_secs(first), most: Duration::from_secs(most) }
-}
-
 /// Kicked: somebody may have meant it.
-const KICKED: Pauses = pauses(10, 600);
+const KICKED: Doubling = Doubling::new(10, 600);
 /// It passes by itself: a full channel, a netsplit, joins that come too fast.
-const PASSES: Pauses = pauses(30, 600);
+const PASSES: Doubling = Doubling::new(30, 600);
 /// Somebody would have to change their mind: a ban, a key, an invitation.
-const DECIDED: Pauses = pauses(300, 3_600);
+const DECIDED: Doubling = Doubling::new(300, 3_600);
 /// A server answers nothing at all.
-const UNANSWERED: Pauses = pauses(60, 600);
+const UNANSWERED: Doubling = Doubling::new(60, 600);
 
 /// What a refusal of a JOIN means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// To be tried again.
-    Later(Pauses),
+    Later(Doubling),
     /// To be tried again once we are logged in; without that now and then.
     Account,
     /// There is no such channel, and never will be.
@@ -294,8 +284,8 @@ impl Wanted {
         }
     }
 
-    fn wait(&mut self, Pauses { first, most }: Pauses, needs_account: bool) -> Duration {
-        let pause = first.saturating_mul(1 << self.setbacks.min(16)).min(most);
+    fn wait(&mut self, pauses: Doubling, needs_account: bool) -> Duration {
+        let pause = pauses.after(self.setbacks);
         self.setbacks = self.setbacks.saturating_add(1);
         self.state = State::Out { again: Instant::now() + pause, needs_account };
         pause

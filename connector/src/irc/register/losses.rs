@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::irc::register::doubling::Doubling;
+use crate::irc::doubling::Doubling;
 
 /// How long we leave it to others: at first, and at most. It doubles each time.
 const PAUSES: Doubling = Doubling::new(30, 600);

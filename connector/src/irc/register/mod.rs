@@ -1,7 +1,6 @@
 //! How a session begins: capabilities, login, welcome; and how the bot comes to its nick.
 
 pub(crate) mod capabilities;
-pub(crate) mod doubling;
 pub(crate) mod login;
 pub(crate) mod losses;
 pub(crate) mod modes;

@@ -12,8 +12,8 @@ use irc_proto::{Command, Message};
 use tokio::time::Instant;
 
 use crate::irc::Network;
+use crate::irc::doubling::Doubling;
 use crate::irc::hear::framing::numbered;
-use crate::irc::register::doubling::Doubling;
 use crate::irc::register::losses::Losses;
 use crate::irc::register::services::{Answer, Services};
 use crate::irc::speak::line::Line;

@@ -10,8 +10,8 @@ use irc_proto::{Command, Message, Prefix};
 use protocol::ReplyKind;
 use tokio::time::Instant;
 
+use crate::irc::doubling::Doubling;
 use crate::irc::hear::framing::numbered;
-use crate::irc::register::doubling::Doubling;
 use crate::irc::register::login::Login;
 use crate::irc::register::nickserv::{NICKSERV, is_nickserv, password};
 use crate::irc::speak::line::Line;

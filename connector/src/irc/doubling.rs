@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Pauses in a row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubling {
     first: Duration,
     longest: Duration,
@@ -16,9 +16,14 @@ impl Doubling {
         Doubling { first: Duration::from_secs(first), longest: Duration::from_secs(longest), times: 0 }
     }
 
+    /// The pause after so many others.
+    pub fn after(self, times: u32) -> Duration {
+        self.first.saturating_mul(1 << times.min(16)).min(self.longest)
+    }
+
     /// The next pause.
     pub fn pause(&mut self) -> Duration {
-        let pause = self.first.saturating_mul(1 << self.times.min(16)).min(self.longest);
+        let pause = self.after(self.times);
         self.times = self.times.saturating_add(1);
         pause
     }
