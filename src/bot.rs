@@ -3,6 +3,7 @@
 
 use plugins::Settings;
 use protocol::Target;
+use store::Store;
 use worker::{Plugin, Worker};
 
 use crate::config::Config;
@@ -19,17 +20,21 @@ pub fn protocol_of(network: &str) -> &'static str {
     if network == CONSOLE { CONSOLE } else { IRC }
 }
 
-/// A worker of the configured group, with all plugins that are enabled.
-pub fn worker(config: &Config) -> Worker {
+/// A worker of the configured group, with all plugins that are enabled, which remember things in this database.
+pub fn worker(config: &Config, store: &Store) -> Worker {
     let names = config.networks.iter().map(|network| network.name.as_str()).chain([CONSOLE]);
     let networks = names.map(|name| (name.to_owned(), protocol_of(name).to_owned()));
-    Worker::new(&config.group).ordered(config.ordered).networks(networks).plugins(plugins(config))
+    Worker::new(&config.group).ordered(config.ordered).networks(networks).plugins(plugins(config, store))
 }
 
 /// The plugins that are enabled.
-pub fn plugins(config: &Config) -> Vec<Plugin> {
-    let settings =
-        Settings { routes: config.routes.clone(), channels: channels(config), version: env!("CARGO_PKG_VERSION") };
+pub fn plugins(config: &Config, store: &Store) -> Vec<Plugin> {
+    let settings = Settings {
+        routes: config.routes.clone(),
+        channels: channels(config),
+        version: env!("CARGO_PKG_VERSION"),
+        store: Some(store.clone()),
+    };
     let enabled = |plugin: &Plugin| match &config.plugins {
         Some(names) => names.iter().any(|name| name == plugin.name()),
         None => true,

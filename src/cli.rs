@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, dead, publish, say, tail, up, worker};
+use crate::commands::{check, completions, connector, dead, migrate, publish, say, tail, up, worker};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -42,6 +42,10 @@ pub struct Options {
     /// The broker: `embedded:` or amqp://user:password@host:5672/vhost [env: PUBBOT_BROKER_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub broker_url: Option<String>,
+    /// The database: sqlite:PATH or postgres://user:password@host:5432/database [default: sqlite:data/pubbot.db]
+    /// [env: PUBBOT_DATABASE_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<String>,
     /// Log more; twice: everything, also of libraries [env: PUBBOT_LOG takes a filter such as info,bus=debug]
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
@@ -81,6 +85,7 @@ pub enum Command {
     Publish(publish::Publish),
     Tail(tail::Tail),
     Dead(dead::Dead),
+    Migrate(migrate::Migrate),
     Check(check::Check),
     Completions(completions::Completions),
 }
@@ -96,6 +101,7 @@ impl Command {
             Command::Publish(command) => command.run(options, environment),
             Command::Tail(command) => command.run(options, environment),
             Command::Dead(command) => command.run(options, environment),
+            Command::Migrate(command) => command.run(options, environment),
             Command::Check(command) => command.run(options, environment),
             Command::Completions(command) => command.run(),
         }
@@ -105,8 +111,9 @@ impl Command {
 impl Options {
     /// What the options say over the configuration.
     pub fn overrides(&self) -> Overrides {
-        let keys = self.broker_url.iter().map(|url| ("--broker-url", &["broker", "url"][..], url.clone()));
-        Overrides { config: self.config.clone(), keys: keys.collect(), ..Overrides::default() }
+        let broker = self.broker_url.iter().map(|url| ("--broker-url", &["broker", "url"][..], url.clone()));
+        let database = self.database_url.iter().map(|url| ("--database-url", &["database", "url"][..], url.clone()));
+        Overrides { config: self.config.clone(), keys: broker.chain(database).collect(), ..Overrides::default() }
     }
 
     /// The same for a command that says nothing to a network itself.

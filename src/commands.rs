@@ -5,6 +5,7 @@ pub mod check;
 pub mod completions;
 pub mod connector;
 pub mod dead;
+pub mod migrate;
 pub mod publish;
 pub mod say;
 pub mod tail;

@@ -23,6 +23,7 @@ use bus::{Durability, JournalSettings, System};
 use connector::Secret;
 use connector::irc::{Network, Sts};
 use protocol::Target;
+use store::Store;
 
 pub use self::address::IrcUrl;
 pub use self::environment::Environment;
@@ -47,6 +48,8 @@ pub struct Config {
     pub broker: Broker,
     /// What the names of everything on the broker begin with.
     pub prefix: String,
+    /// The URL of the database, which may hold a password.
+    pub database: Secret,
     pub networks: Vec<Network>,
     /// Where each route leads.
     pub routes: BTreeMap<String, Vec<Target>>,
@@ -147,6 +150,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let data_dir = section.parsed("data_dir", not_empty).unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
     let durability = section.parsed("durability", durability).unwrap_or_default();
     let (broker, prefix) = broker(section.section("broker"));
+    let database = database(section.section("database"), &data_dir);
     let (mut networks, mut names) = network::networks(section.section("networks"));
     network::add(&mut networks, &overrides.networks);
     if let Some(nick) = &overrides.nick {
@@ -163,6 +167,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         durability,
         broker,
         prefix,
+        database,
         networks,
         routes,
         group,
@@ -181,6 +186,21 @@ fn broker(mut section: Section<'_>) -> (Broker, String) {
     let prefix = section.parsed("prefix", prefix).unwrap_or_else(|| bus::DEFAULT_PREFIX.to_owned());
     section.finish();
     (broker, prefix)
+}
+
+/// By default a file in the data folder.
+fn database(mut section: Section<'_>, data_dir: &str) -> Secret {
+    let url = section.parsed("url", database_url);
+    section.finish();
+    url.unwrap_or_else(|| Secret::new(format!("sqlite:{}", PathBuf::from(data_dir).join("pubbot.db").display())))
+}
+
+/// The error does not repeat the URL: it may hold a password.
+fn database_url(url: &str) -> Result<Secret, String> {
+    match Store::open(url) {
+        Err(store::Error::Url(why)) => Err(why),
+        _ => Ok(Secret::new(url)),
+    }
 }
 
 fn durability(word: &str) -> Result<Durability, String> {

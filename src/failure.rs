@@ -70,6 +70,15 @@ impl From<bus::Error> for Failure {
     }
 }
 
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Url(_) => Failure::Configuration(error.to_string()),
+            error => Failure::failed(error),
+        }
+    }
+}
+
 impl From<worker::RunError> for Failure {
     fn from(error: worker::RunError) -> Self {
         match error {

@@ -6,6 +6,7 @@ mod broker;
 mod cli;
 mod commands;
 mod config;
+mod database;
 mod failure;
 mod input;
 mod logs;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use protocol::Target;
+use store::Store;
 use worker::Plugin;
 
 mod echo;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub channels: Vec<Target>,
     /// The bot's version.
     pub version: &'static str,
+    /// What it remembers. Plugins that need it are left out without it.
+    pub store: Option<Store>,
 }
 
 /// Every plugin, in the order of the help.

@@ -58,6 +58,7 @@ async fn check(config: Config) -> Result<(), Failure> {
     let file = config.file.as_ref().map_or("no file: all defaults".to_owned(), |file| file.display().to_string());
     let mut failed = !print(&Finding::new("configuration", Ok::<_, String>(file)))?;
     failed |= !print(&Finding::new("broker", broker(&config).await))?;
+    failed |= !print(&Finding::new("database", database(&config).await))?;
     for finding in networks::findings(&config).await.iter().chain(&routes(&config)).chain(&plugins(&config)) {
         failed |= !print(finding)?;
     }
@@ -79,6 +80,22 @@ async fn broker(config: &Config) -> Result<String, String> {
         Broker::RabbitMq(url) => rabbitmq(config, url).await,
         Broker::Embedded => embedded(&config.data_dir).await,
     }
+}
+
+/// Also of a database that is not there yet: `up` makes it.
+async fn database(config: &Config) -> Result<String, String> {
+    let place = config.database.expose();
+    if let Some(path) = place.strip_prefix("sqlite:")
+        && !Path::new(path).exists()
+    {
+        return Ok(format!("{path} is not there yet: `pubbot up` or `pubbot migrate` makes it"));
+    }
+    let store = crate::database::open(config).map_err(|why| why.to_string())?;
+    let schema = store.schema().await.map_err(|why| why.to_string());
+    let result = schema.and_then(|schema| schema.fits(store.place()).map_err(|why| why.to_string()));
+    let place = store.place().to_owned();
+    store.close().await;
+    result.map(|()| format!("{place} is up to date"))
 }
 
 async fn embedded(data_dir: &Path) -> Result<String, String> {
@@ -120,9 +137,13 @@ fn routes(config: &Config) -> Vec<Finding> {
 
 /// Whether the plugins fit together, and what nothing can ever match.
 fn plugins(config: &Config) -> Vec<Finding> {
-    let plugins = bot::plugins(config);
+    let store = match crate::database::open(config) {
+        Ok(store) => store,
+        Err(why) => return vec![Finding::new("plugins", Err::<String, _>(why))],
+    };
+    let plugins = bot::plugins(config, &store);
     let count = plugins.len();
-    let built = match bot::worker(config).patterns() {
+    let built = match bot::worker(config, &store).patterns() {
         Ok(_) => Ok(format!("{count} for the group {}", config.group)),
         Err(why) => Err(why),
     };

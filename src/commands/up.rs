@@ -20,7 +20,7 @@ use crate::cli::{Keeping, Options};
 use crate::config::{self, Config, Environment, IrcUrl, Overrides, network};
 use crate::failure::Failure;
 use crate::roles::Roles;
-use crate::{bot, broker, logs, runtime, signals};
+use crate::{bot, broker, database, logs, runtime, signals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,9 +102,12 @@ async fn run_on(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     // before anybody can say anything, so that no line comes too early
-    let worker = bot::worker(config).new_threads(NEW_THREADS).attach(broker.clone()).await?;
+    let store = database::open(config)?;
+    database::prepare(&store).await?;
+    let worker = bot::worker(config, &store).new_threads(NEW_THREADS).attach(broker.clone()).await?;
     let mut roles = Roles::new(stop.clone());
     let hush = CancellationToken::new();
+    roles.start(database::keep_trying(store, stop.clone()));
     connector::start(&mut roles, config, broker, LINGER, &hush);
     roles.start(before(worker.work(stop.clone()), stop.clone(), hush.clone()));
     if config.networks.is_empty() {

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::{bot, broker, config, logs, roles, runtime};
+use crate::{bot, broker, config, database, logs, roles, runtime};
 
 const EXAMPLES: &str = "\
 Example:
@@ -29,12 +29,19 @@ impl Worker {
         overrides.keys.extend(self.group.map(|group| ("--group", &["worker", "group"][..], group)));
         let config = Config::load(environment, &overrides)?;
         let url = broker::rabbitmq_url(&config, "worker")?.clone();
-        let worker = bot::worker(&config);
+        let store = database::open(&config)?;
+        let worker = bot::worker(&config, &store);
         worker.patterns()?;
         logs::start(options, environment, logs::Default::Role)?;
         let name = format!("worker {}", config.group);
-        runtime::block_on(roles::over_rabbitmq(&config, &url, &name, |roles, broker, stop| {
-            roles.start(worker.run(broker.clone(), stop.clone()));
-        }))
+        runtime::block_on(async {
+            database::require(&store).await?;
+            let worked = roles::over_rabbitmq(&config, &url, &name, |roles, broker, stop| {
+                roles.start(worker.run(broker.clone(), stop.clone()));
+            });
+            let worked = worked.await;
+            store.close().await;
+            worked
+        })
     }
 }

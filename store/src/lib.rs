@@ -1,0 +1,15 @@
+//! What the bot remembers, in SQLite or PostgreSQL: the URL decides. One module for each thing that is remembered, with its
+//! entities and the questions that are asked of them; the shape of the tables is the crate `migrations`.
+//!
+//! Every question is bounded in time and in what it returns, and is asked of both engines by the same tests.
+
+mod connect;
+mod error;
+mod schema;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::Error;
+pub use schema::{Schema, Step};
+pub use store::{Engine, Store, Writing};
