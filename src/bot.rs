@@ -24,7 +24,11 @@ pub fn protocol_of(network: &str) -> &'static str {
 pub fn worker(config: &Config, store: &Store) -> Worker {
     let names = config.networks.iter().map(|network| network.name.as_str()).chain([CONSOLE]);
     let networks = names.map(|name| (name.to_owned(), protocol_of(name).to_owned()));
-    Worker::new(&config.group).ordered(config.ordered).networks(networks).plugins(plugins(config, store))
+    Worker::new(&config.group)
+        .ordered(config.ordered)
+        .networks(networks)
+        .database(store.clone())
+        .plugins(plugins(config, store))
 }
 
 /// The plugins that are enabled.

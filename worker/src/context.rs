@@ -16,6 +16,8 @@ pub struct Context {
     pub(crate) matched: Matched,
     pub(crate) states: Arc<States>,
     pub(crate) catalogue: Arc<Catalogue>,
+    #[cfg(feature = "store")]
+    pub(crate) database: Option<store::Store>,
 }
 
 /// What led to the handler.

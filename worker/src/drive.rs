@@ -64,6 +64,8 @@ impl Runner {
             matched,
             states: handler.states.clone(),
             catalogue: self.catalogue.clone(),
+            #[cfg(feature = "store")]
+            database: self.database.clone(),
         }
     }
 

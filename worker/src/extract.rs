@@ -165,6 +165,6 @@ impl Extract for Arc<Catalogue> {
     }
 }
 
-fn misuse(what: &str, needs: &str) -> Error {
+pub(crate) fn misuse(what: &str, needs: &str) -> Error {
     Error::give_up(format!("the handler's parameter {what} is only there for {needs}"))
 }

@@ -28,6 +28,8 @@ mod brief;
 mod captures;
 mod catalogue;
 mod context;
+#[cfg(feature = "store")]
+mod database;
 mod drive;
 mod error;
 mod executor;
@@ -51,6 +53,8 @@ mod worker;
 pub use action::Action;
 pub use catalogue::{Catalogue, Entry};
 pub use context::Context;
+#[cfg(feature = "store")]
+pub use database::Database;
 pub use error::{BuildError, Error, RunError};
 pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};

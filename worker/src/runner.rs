@@ -52,6 +52,8 @@ pub(crate) struct Runner {
     pub(crate) networks: Networks,
     pub(crate) handlers: Vec<Ready>,
     pub(crate) catalogue: Arc<Catalogue>,
+    #[cfg(feature = "store")]
+    pub(crate) database: Option<store::Store>,
     pub(crate) lanes: Lanes<Box<Work>>,
     pub(crate) executor: Executor,
     /// The runtime that is not the handlers'.
@@ -129,6 +131,8 @@ impl Runner {
             by_name: handlers.iter().enumerate().map(|(index, handler)| (handler.name.clone(), index)).collect(),
             handlers,
             catalogue,
+            #[cfg(feature = "store")]
+            database: worker.database,
             lanes: Lanes::default(),
             executor,
             main: Handle::current(),

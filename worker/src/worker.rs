@@ -37,6 +37,8 @@ pub struct Worker {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) threads: Threads,
     pub(crate) ordered: bool,
+    #[cfg(feature = "store")]
+    pub(crate) database: Option<store::Store>,
 }
 
 /// On which threads handlers run.
@@ -60,6 +62,8 @@ impl Worker {
             ambient: Arc::new(System),
             threads: Threads::Own { replacements: 0 },
             ordered: false,
+            #[cfg(feature = "store")]
+            database: None,
         }
     }
 
@@ -96,6 +100,13 @@ impl Worker {
     #[must_use]
     pub fn ordered(self, ordered: bool) -> Self {
         Worker { ordered, ..self }
+    }
+
+    /// Where its handlers remember things ([`Database`](crate::Database)).
+    #[cfg(feature = "store")]
+    #[must_use]
+    pub fn database(self, database: store::Store) -> Self {
+        Worker { database: Some(database), ..self }
     }
 
     /// The clock by which events are too old; the system's unless set.
