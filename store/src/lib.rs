@@ -1,5 +1,6 @@
-//! What the bot remembers: the archive of what was said.
+//! What the bot remembers: the archive of what was said, and logs of other programs that are read into it.
 //!
-//! Its records are plain data, the same whatever database keeps them.
+//! The archive's records are plain data; the formats in which logs come and go know no database.
 
 pub mod archive;
+pub mod logs;
