@@ -7,6 +7,7 @@ pub mod archive;
 mod connect;
 mod error;
 mod fold;
+pub mod logs;
 mod schema;
 pub mod search;
 mod store;
