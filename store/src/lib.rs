@@ -9,6 +9,7 @@ mod schema;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod words;
 
 pub use error::Error;
 pub use schema::{Schema, Step};
