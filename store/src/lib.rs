@@ -6,6 +6,7 @@
 mod connect;
 mod error;
 mod schema;
+pub mod search;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
