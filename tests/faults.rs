@@ -18,3 +18,5 @@ mod size;
 mod stage;
 mod unwelcome;
 mod worker;
+
+pub use self::stage::wait_until;
