@@ -8,6 +8,7 @@ mod bad_worker;
 mod broker;
 mod clock;
 mod connector;
+mod database;
 mod disk;
 mod flood;
 mod input;
