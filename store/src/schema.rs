@@ -58,8 +58,7 @@ impl Schema {
         if store.engine() == Engine::Sqlite {
             connect::make_folder(store.place())?;
         }
-        let before = Self::of(store).await?;
-        match before.fits(store.place()) {
+        match Self::of(store).await?.fits(store.place()) {
             Ok(()) => return Ok(Vec::new()),
             Err(Error::Old { .. }) => {}
             Err(why) => return Err(why),
@@ -67,6 +66,8 @@ impl Schema {
         let transaction = store.begin().await?;
         // another process may be about to do the same, and be done by now: then no step is left
         alone(&transaction).await.map_err(|why| store.error(&why))?;
+        let before =
+            taken(store.engine(), &transaction).await.map(Self::from_taken).map_err(|why| store.error(&why))?;
         Migrator::up(&transaction, None).await.map_err(|why| store.error(&why))?;
         transaction.commit().await.map_err(|why| store.error(&why))?;
         Ok(before.steps.into_iter().filter(|step| !step.taken).map(|step| step.name).collect())
