@@ -19,7 +19,7 @@ use crate::lanes::{Lane, Seat, TakenOver};
 use crate::matcher::Hit;
 use crate::publish::{self, Origin, PUBLISH_WITHIN};
 use crate::runner::{Ready, Runner, Work};
-use crate::{Context, Error, Reply};
+use crate::{Context, Error, Reply, people};
 
 /// How often the watch looks for handlers that don't return.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -64,6 +64,7 @@ impl Runner {
             matched,
             states: handler.states.clone(),
             catalogue: self.catalogue.clone(),
+            ambient: self.ambient.clone(),
             #[cfg(feature = "store")]
             database: self.database.clone(),
         }
@@ -126,7 +127,7 @@ impl Runner {
 
 /// Runs a handler to its end, or to that of its time.
 async fn run(seat: &Seat<Box<Work>>, handler: &Ready, context: Context) -> Result<Vec<Reply>, Failure> {
-    let mut running = AssertUnwindSafe((handler.handler)(context)).catch_unwind();
+    let mut running = AssertUnwindSafe(Box::pin(answer(handler, context))).catch_unwind();
     let polled = poll_fn(|cx| {
         if seat.is_abandoned() {
             return Poll::Ready(None);
@@ -145,6 +146,14 @@ async fn run(seat: &Seat<Box<Work>>, handler: &Ready, context: Context) -> Resul
         Ok(Some(Err(panic))) => Err(Failure::Panic(panic_text(&*panic))),
         Ok(None) | Err(_) => Err(Failure::TimedOut(handler.timeout)),
     }
+}
+
+/// What the handler answers, if it is for whoever asks.
+async fn answer(handler: &Ready, context: Context) -> Result<Vec<Reply>, Error> {
+    if let Some(role) = handler.role {
+        people::check(people::sender(&context), role).await?;
+    }
+    (handler.handler)(context).await
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -69,7 +69,7 @@ pub(crate) struct Runner {
     suspects: String,
     /// What was delivered so often before is tried alone.
     suspicious: u32,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) ambient: Arc<dyn Ambient>,
     matcher: Matcher,
     by_name: HashMap<String, usize>,
     hasher: std::hash::RandomState,
@@ -92,6 +92,8 @@ pub(crate) struct Ready {
     pub(crate) handler: Erased,
     pub(crate) states: Arc<States>,
     pub(crate) timeout: Duration,
+    /// Whose the handler is: those who have it.
+    pub(crate) role: Option<&'static str>,
     any_age: bool,
     replayed: bool,
 }
@@ -380,6 +382,7 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 handler: entry.handler,
                 states: states.clone(),
                 timeout: entry.spec.timeout,
+                role: entry.spec.role,
                 any_age: entry.spec.any_age,
                 replayed: entry.spec.replayed,
             });
