@@ -12,6 +12,7 @@ mod echo;
 mod foobar;
 mod help;
 mod music;
+mod people;
 mod ping;
 mod say;
 mod uptime;
@@ -32,7 +33,7 @@ pub struct Settings {
 
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
-    vec![
+    let mut all = vec![
         help::plugin(),
         ping::plugin(),
         echo::plugin(),
@@ -41,7 +42,11 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         foobar::plugin(),
         music::plugin(settings),
         say::plugin(settings.routes.clone()),
-    ]
+    ];
+    if settings.store.is_some() {
+        all.push(people::plugin());
+    }
+    all
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ impl Ambient for Today {
 
     fn random(&self) -> u64 {
         // splitmix64
-        let seed = self.drawn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed) + 1;
+        let seed = drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
@@ -155,6 +156,19 @@ impl FakeChat {
     pub fn hears(&mut self, text: &str) -> &mut Self {
         let place = self.place.clone();
         self.expect(&place, ReplyKind::Chat, text)
+    }
+
+    /// The bot said this next, wherever and however: for what a test can't know beforehand.
+    ///
+    /// # Panics
+    /// When it said nothing.
+    #[track_caller]
+    pub fn hears_something(&mut self) -> String {
+        assert!(!self.heard.is_empty(), "the bot said nothing");
+        match self.heard.remove(0) {
+            Request::Say(said) => said.content.0.join("\n"),
+            Request::Do(action) => panic!("the bot said nothing, and wants to do {:?}", action.deed),
+        }
     }
 
     /// The bot did this next, as an action.
