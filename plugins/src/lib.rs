@@ -8,6 +8,7 @@ use protocol::Target;
 use store::Store;
 use worker::Plugin;
 
+pub mod archive;
 mod echo;
 mod foobar;
 mod help;
@@ -33,7 +34,7 @@ pub struct Settings {
 
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
-    let mut all = vec![
+    let mut plugins = vec![
         help::plugin(),
         ping::plugin(),
         echo::plugin(),
@@ -43,15 +44,28 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         music::plugin(settings),
         say::plugin(settings.routes.clone()),
     ];
-    if settings.store.is_some() {
-        all.push(people::plugin());
+    if let Some(store) = &settings.store {
+        plugins.push(people::plugin());
+        plugins.push(archive::plugin(store.clone()));
     }
-    all
+    plugins
 }
+
+/// The names of all plugins, those that need a database included.
+pub const NAMES: [&str; 10] =
+    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "people", "archive"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_names_are_those_of_all_plugins() {
+        let store = store::testing::Temporary::sqlite().await;
+        let settings = Settings { store: Some(store.clone()), ..Settings::default() };
+        let names: Vec<&str> = all(&settings).iter().map(Plugin::name).collect();
+        assert_eq!(names, NAMES);
+    }
 
     #[tokio::test]
     async fn every_example_in_the_help_is_what_the_bot_says() {

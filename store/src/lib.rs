@@ -7,6 +7,7 @@ pub mod archive;
 mod connect;
 mod error;
 mod fold;
+pub mod logs;
 pub mod people;
 mod schema;
 pub mod search;

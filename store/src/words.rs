@@ -10,15 +10,13 @@ use std::fmt::Write as _;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::fold_char;
+
 mod formatting;
 
 pub use formatting::without_formatting;
 
-/// The `tokenize` option of the FTS5 table, in a SQL statement (`CREATE VIRTUAL TABLE … USING fts5(words, …, tokenize = …)`):
-/// whatever is neither a space nor a control character belongs to a token, so tokens are split at our spaces only.
-pub const FTS5_TOKENIZE: &str = r##""ascii tokenchars '!""#$%&''()*+,-./:;<=>?@[\]^_`{|}~'""##;
-
-/// The longest word, in bytes; the rest of a longer one is left out. Words have about 10 at most, a SHA-256 has 64.
+/// The longest word, in bytes; the rest of a longer one is left out. Few words have more than 30, a SHA-256 has 64.
 /// PostgreSQL takes less than 2,048.
 pub const MAX_WORD_BYTES: usize = 64;
 /// The longest name of a person, a channel or a network in the index, in bytes; IRC itself stops at 200.
@@ -81,7 +79,7 @@ pub fn network_token(network: &str) -> String {
 fn name_token(kind: char, name: &str) -> String {
     let mut token = String::with_capacity(1 + name.len());
     token.push(kind);
-    for c in name.chars().flat_map(fold_char) {
+    for c in name.chars().flat_map(token_char) {
         if token.len() + c.len_utf8() > MAX_NAME_BYTES {
             break;
         }
@@ -90,18 +88,9 @@ fn name_token(kind: char, name: &str) -> String {
     token
 }
 
-/// A name in small letters, with `{}|~` as those of `[]\^` (RFC 1459, section 2.2), on every network: where they are not,
-/// a search finds two people instead of one. What may not be in a token becomes U+FFFD.
-fn fold_char(c: char) -> impl Iterator<Item = char> {
-    let c = match c {
-        '[' => '{',
-        ']' => '}',
-        '\\' => '|',
-        '^' => '~',
-        c if c.is_control() || c.is_whitespace() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    c.to_lowercase()
+/// A name's letter as names are compared; what may not be in a token becomes U+FFFD.
+fn token_char(c: char) -> impl Iterator<Item = char> {
+    fold_char(if c.is_control() || c.is_whitespace() { char::REPLACEMENT_CHARACTER } else { c })
 }
 
 impl Tokens {
@@ -115,7 +104,7 @@ impl Tokens {
         self.joined.is_empty()
     }
 
-    /// What FTS5 is given to index, by a table with [`FTS5_TOKENIZE`]: the tokens with a space between them.
+    /// What FTS5 is given to index, by a table that splits at spaces only: the tokens with a space between them.
     pub fn fts5(&self) -> &str {
         &self.joined
     }

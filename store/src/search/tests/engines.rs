@@ -177,18 +177,31 @@ fn compare_with_a_walk(runtime: &Runtime, engine: impl Engine) {
 }
 
 /// What is hard on tokens: names with everything in them, every ASCII character, the longest, the most, the most repeated.
-fn hard_documents() -> Vec<Tokens> {
+fn hard_messages() -> Vec<Message> {
     let ascii: String = (0..128_u8).map(char::from).collect();
     let many: String = (0..MAX_WORDS).map(|n| format!("{n} ")).collect();
-    vec![
-        document("libera", "#c", "Alice", "é東京 Straße हिन्दी x\u{301}"),
-        document(&ascii, &ascii, &ascii, &ascii),
-        document("\u{200b}", "#\u{85}\u{a0}\u{2028}", "\u{feff}🎉", ""),
-        document(&"É".repeat(300), &"東".repeat(300), &"'\\\"".repeat(200), &"x".repeat(9_000)),
-        document("n", "#c", "a", &many),
-        document("n", "#c", "a", &"ha ".repeat(MAX_WORDS)),
-        document("n", "#c", "a", &format!("{}ho hum", "ha ".repeat(600))),
-    ]
+    let messages = [
+        ("libera", "#c", "Alice", "é東京 Straße हिन्दी x\u{301}"),
+        (&ascii, &ascii, &ascii, &ascii),
+        ("\u{200b}", "#\u{85}\u{a0}\u{2028}", "\u{feff}🎉", ""),
+        (&"É".repeat(300), &"東".repeat(300), &"'\\\"".repeat(200), &"x".repeat(9_000)),
+        ("n", "#c", "a", &many),
+        ("n", "#c", "a", &"ha ".repeat(MAX_WORDS)),
+        ("n", "#c", "a", &format!("{}ho hum", "ha ".repeat(600))),
+        ("n", "#\" OR \"#c", "\" NOT \"=a", ""),
+        ("n", "#' | '#c", "\\' & '", ""),
+    ];
+    let owned = |(network, channel, nick, text): (&str, &str, &str, &str)| Message {
+        network: network.to_owned(),
+        channel: channel.to_owned(),
+        nick: nick.to_owned(),
+        text: text.to_owned(),
+    };
+    messages.into_iter().map(owned).collect()
+}
+
+fn hard_documents() -> Vec<Tokens> {
+    hard_messages().iter().map(Message::document).collect()
 }
 
 async fn each_token_is_one(engine: &mut impl Engine) {
@@ -201,7 +214,21 @@ async fn each_token_is_one(engine: &mut impl Engine) {
     }
 }
 
-/// Names that are hard on tokens are found, and so are phrases that are long, or stand behind many repetitions.
+/// Whoever has such a name is found by it, in such a place, and nobody else is.
+async fn hard_names_find_their_rows(engine: &mut impl Engine) {
+    engine.index(&hard_documents()).await;
+    for (row, message) in (1..).zip(hard_messages()).filter(|(_, message)| message.nick != "a") {
+        let place = Place { network: Some(message.network), channel: message.channel };
+        let by_nick = Query { from: vec![message.nick], ..Query::default() };
+        let by_place =
+            Query { channels: vec![place], none: Phrase::of("ha").into_iter().collect(), ..Query::default() };
+        for query in [by_nick, by_place] {
+            assert_eq!(engine.find(&query).await, Rows::from([row]), "{query:?}");
+        }
+    }
+}
+
+/// Phrases are found that are long, or stand behind many repetitions.
 async fn hard_searches_find_their_rows(engine: &mut impl Engine) {
     engine.index(&hard_documents()).await;
     let phrase: String = (100..300).map(|n| format!("{n} ")).collect();
@@ -213,7 +240,7 @@ async fn hard_searches_find_their_rows(engine: &mut impl Engine) {
         ("\"ho hum\"", vec![7]),
         ("\"ha ho\"", vec![]),
         ("\"ha ha\" -hum", vec![6]),
-        ("on:n -ha", vec![5]),
+        ("on:n from:a -ha", vec![5]),
         (&long[0], vec![3]),
         (&long[1], vec![5]),
         (&long[2], vec![4]),
