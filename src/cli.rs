@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, dead, migrate, publish, say, tail, up, worker};
+use crate::commands::{check, completions, connector, dead, migrate, people, publish, say, tail, up, worker};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -85,6 +85,7 @@ pub enum Command {
     Publish(publish::Publish),
     Tail(tail::Tail),
     Dead(dead::Dead),
+    People(people::People),
     Migrate(migrate::Migrate),
     Check(check::Check),
     Completions(completions::Completions),
@@ -101,6 +102,7 @@ impl Command {
             Command::Publish(command) => command.run(options, environment),
             Command::Tail(command) => command.run(options, environment),
             Command::Dead(command) => command.run(options, environment),
+            Command::People(command) => command.run(options, environment),
             Command::Migrate(command) => command.run(options, environment),
             Command::Check(command) => command.run(options, environment),
             Command::Completions(command) => command.run(),
@@ -177,6 +179,9 @@ mod tests {
             &["pubbot", "dead", "retry", "--all", "x"],
             &["pubbot", "dead", "drop", "--all"],
             &["pubbot", "dead", "list", "--limit", "0"],
+            &["pubbot", "people", "grant", "alice", "admin"],
+            &["pubbot", "people", "grant", "libera/alice", "Admin!"],
+            &["pubbot", "people", "merge", "1"],
         ] {
             assert_eq!(Cli::try_parse_from(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }

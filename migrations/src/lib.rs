@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
+mod m20261128_02_people;
 mod m20261128_06_archive_privacy;
 
 /// The steps, in order.
@@ -15,7 +16,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261128_01_archive::Migration), Box::new(m20261128_06_archive_privacy::Migration)]
+        vec![
+            Box::new(m20261128_01_archive::Migration),
+            Box::new(m20261128_02_people::Migration),
+            Box::new(m20261128_06_archive_privacy::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -13,6 +13,7 @@ mod echo;
 mod foobar;
 mod help;
 mod music;
+mod people;
 mod ping;
 mod say;
 mod uptime;
@@ -44,13 +45,15 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         say::plugin(settings.routes.clone()),
     ];
     if let Some(store) = &settings.store {
+        plugins.push(people::plugin());
         plugins.push(archive::plugin(store.clone()));
     }
     plugins
 }
 
 /// The names of all plugins, those that need a database included.
-pub const NAMES: [&str; 9] = ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive"];
+pub const NAMES: [&str; 10] =
+    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "people", "archive"];
 
 #[cfg(test)]
 mod tests {

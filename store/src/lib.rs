@@ -8,8 +8,10 @@ mod connect;
 mod error;
 mod fold;
 pub mod logs;
+pub mod people;
 mod schema;
 pub mod search;
+mod sql;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

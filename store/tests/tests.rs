@@ -1,6 +1,9 @@
 //! Every question, asked of both engines: SQLite in a temporary file, and a PostgreSQL that the tests start.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod archive;
+mod people;
 mod schema;
 
 /// Makes a test of each function for SQLite and one for PostgreSQL.

@@ -97,6 +97,10 @@ fn taker(plugin: &Plugin, entry: &BatchEntry, group: &str, states: Arc<States>) 
             return Err(BuildError::BatchOfWhat { plugin, handler });
         }
     };
+    if let Some(role) = spec.role {
+        let (plugin, handler) = named();
+        return Err(BuildError::BatchForRole { plugin, handler, role });
+    }
     if let Some((_, state)) = entry.needs.iter().find(|(id, _)| !states.contains_key(id)) {
         let (plugin, handler) = named();
         return Err(BuildError::NoState { plugin, handler, state });

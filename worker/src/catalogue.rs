@@ -25,6 +25,8 @@ pub struct Entry {
     pub usage: Option<&'static str>,
     /// One line about it.
     pub help: Option<&'static str>,
+    /// The role that it needs.
+    pub role: Option<&'static str>,
     /// What to say and what comes back.
     pub examples: Vec<Example>,
 }
@@ -56,6 +58,7 @@ fn entries(plugin: &Plugin) -> impl Iterator<Item = Entry> + '_ {
             command,
             usage: entry.spec.usage,
             help: entry.spec.help,
+            role: entry.spec.role,
             examples: entry.spec.examples.clone(),
         })
     })

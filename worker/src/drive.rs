@@ -15,11 +15,12 @@ use crate::brief::brief;
 use crate::context::Matched;
 use crate::error::Failure;
 use crate::executor::{Loss, SPARE_THREADS};
+use crate::handler::Running;
 use crate::lanes::{Lane, Seat, TakenOver};
 use crate::matcher::Hit;
 use crate::publish::{self, Origin, PUBLISH_WITHIN};
 use crate::runner::{Ready, Runner, Work};
-use crate::{Context, Error, Reply};
+use crate::{Context, Error, Reply, people};
 
 /// How often the watch looks for handlers that don't return.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -44,7 +45,7 @@ impl Runner {
             let context = self.context(handler, &work, matched);
             work.running = index;
             seat.put(work, Instant::now() + handler.timeout + GRACE);
-            let returned = replies(run(seat, handler.timeout, (handler.handler)(context)).await);
+            let returned = replies(run(seat, handler.timeout, begun(handler, context)).await);
             work = seat.take()?;
             let said = match returned {
                 Ok(replies) => self.say(&mut work, index, replies).await,
@@ -64,6 +65,7 @@ impl Runner {
             matched,
             states: handler.states.clone(),
             catalogue: self.catalogue.clone(),
+            ambient: self.ambient.clone(),
             #[cfg(feature = "store")]
             database: self.database.clone(),
         }
@@ -122,6 +124,16 @@ impl Runner {
             }
         }
     }
+}
+
+/// The handler for this event; one that is for some people asks first whether it may run.
+fn begun(handler: &Ready, context: Context) -> Running {
+    let Some(role) = handler.role else { return (handler.handler)(context) };
+    let handler = handler.handler.clone();
+    Box::pin(async move {
+        people::check(people::sender(&context), role).await?;
+        handler(context).await
+    })
 }
 
 /// Runs a handler to its end, or to that of its time.

@@ -118,6 +118,16 @@ pub enum BuildError {
         /// The handler's name.
         handler: String,
     },
+    /// What is taken in batches comes from everybody.
+    #[error("plugin {plugin}, handler {handler}: what is taken in batches can't be for the role {role} only")]
+    BatchForRole {
+        /// The plugin's name.
+        plugin: String,
+        /// The handler's name.
+        handler: String,
+        /// The role.
+        role: &'static str,
+    },
     /// A handler of batches takes a state that its plugin does not have.
     #[error(
         "plugin {plugin}, handler {handler}: it takes a State<{state}>, so the plugin needs a .state(…) of that type"

@@ -114,7 +114,8 @@ handlers!(A, B, C, D, E, G);
 handlers!(A, B, C, D, E, G, H);
 handlers!(A, B, C, D, E, G, H, I);
 
-type Running = Pin<Box<dyn Future<Output = Result<Vec<Reply>, Error>> + Send>>;
+/// A handler at work.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Vec<Reply>, Error>> + Send>>;
 
 /// A handler of any parameters.
 pub(crate) type Erased = Arc<dyn Fn(Context) -> Running + Send + Sync>;

@@ -41,6 +41,7 @@ mod incoming;
 pub mod index;
 mod lanes;
 mod matcher;
+mod people;
 mod plugin;
 mod publish;
 mod reply;
@@ -59,7 +60,7 @@ pub use context::Context;
 #[cfg(feature = "store")]
 pub use database::Database;
 pub use error::{BuildError, Error, RunError};
-pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
+pub use extract::{Ambience, Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
 pub use plugin::Plugin;
 pub use reply::Reply;

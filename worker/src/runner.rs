@@ -98,6 +98,8 @@ pub(crate) struct Ready {
     pub(crate) handler: Erased,
     pub(crate) states: Arc<States>,
     pub(crate) timeout: Duration,
+    /// Whose the handler is: those who have it.
+    pub(crate) role: Option<&'static str>,
     any_age: bool,
     replayed: bool,
 }
@@ -437,6 +439,7 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 handler: entry.handler,
                 states: states.clone(),
                 timeout: entry.spec.timeout,
+                role: entry.spec.role,
                 any_age: entry.spec.any_age,
                 replayed: entry.spec.replayed,
             });

@@ -586,6 +586,8 @@ fn handlers_of_batches_that_can_not_be_are_refused_and_named() {
     assert_eq!(command, "plugin p, handler x: only an event(…) can be taken in batches");
     let pattern = refused(Plugin::new("p").in_batches(event("chat..x"), other));
     assert!(pattern.contains("\"chat..x\""), "{pattern}");
+    let role = refused(Plugin::new("p").in_batches(everything().role("admin"), other));
+    assert_eq!(role, "plugin p, handler other: what is taken in batches can't be for the role admin only");
     let state = refused(Plugin::new("p").in_batches(everything(), store_all));
     assert!(state.starts_with("plugin p, handler store_all: it takes a State<"), "{state}");
     let group = refused(Plugin::new("p q").in_batches(everything(), other));
