@@ -43,7 +43,9 @@ pub fn plugins(config: &Config, store: &Store) -> Vec<Plugin> {
         Some(names) => names.iter().any(|name| name == plugin.name()),
         None => true,
     };
-    plugins::all(&settings).into_iter().filter(enabled).collect()
+    let plugins: Vec<Plugin> = plugins::all(&settings).into_iter().filter(enabled).collect();
+    plugins.iter().filter_map(Plugin::steps).for_each(|steps| store.expect(steps));
+    plugins
 }
 
 /// Every channel that the bot is in; without a network, the console's.

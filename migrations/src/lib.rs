@@ -7,6 +7,8 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
+mod m20261128_04_settings;
+mod m20261128_05_plugin_data;
 
 /// The steps, in order.
 pub struct Migrator;
@@ -14,7 +16,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261128_01_archive::Migration)]
+        vec![
+            Box::new(m20261128_01_archive::Migration),
+            Box::new(m20261128_04_settings::Migration),
+            Box::new(m20261128_05_plugin_data::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -5,11 +5,18 @@
 
 mod connect;
 mod error;
+pub mod plugin_data;
+mod plugin_steps;
 mod schema;
+pub mod settings;
+mod sql;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use error::Error;
+pub use plugin_steps::PluginSteps;
 pub use schema::{Schema, Step};
 pub use store::{Engine, Store, Writing};
+/// For plugins that bring tables of their own.
+pub use {sea_orm, sea_orm_migration};

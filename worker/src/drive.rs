@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl Runner {
             let context = self.context(handler, &work, matched);
             work.running = index;
             seat.put(work, Instant::now() + handler.timeout + GRACE);
-            let returned = run(seat, handler, context).await;
+            let returned = run(seat, handler, self.call(handler, context)).await;
             work = seat.take()?;
             let said = match returned {
                 Ok(replies) => self.say(&mut work, index, replies).await,
@@ -57,6 +58,16 @@ impl Runner {
         Some(work)
     }
 
+    /// Calls a handler, in a transaction if it wants one.
+    async fn call(&self, handler: &Ready, context: Context) -> Result<Vec<Reply>, Error> {
+        #[cfg(feature = "store")]
+        if handler.transactional {
+            let now = self.ambient.now();
+            return crate::transaction::run(&handler.handler, &handler.name, context, &self.main, now).await;
+        }
+        (handler.handler)(context).await
+    }
+
     fn context(&self, handler: &Ready, work: &Work, matched: Matched) -> Context {
         Context {
             event: work.event.clone(),
@@ -65,7 +76,11 @@ impl Runner {
             states: handler.states.clone(),
             catalogue: self.catalogue.clone(),
             #[cfg(feature = "store")]
+            plugin: handler.plugin,
+            #[cfg(feature = "store")]
             database: self.database.clone(),
+            #[cfg(feature = "store")]
+            transaction: None,
         }
     }
 
@@ -125,14 +140,18 @@ impl Runner {
 }
 
 /// Runs a handler to its end, or to that of its time.
-async fn run(seat: &Seat<Box<Work>>, handler: &Ready, context: Context) -> Result<Vec<Reply>, Failure> {
-    let mut running = AssertUnwindSafe((handler.handler)(context)).catch_unwind();
+async fn run(
+    seat: &Seat<Box<Work>>,
+    handler: &Ready,
+    called: impl Future<Output = Result<Vec<Reply>, Error>>,
+) -> Result<Vec<Reply>, Failure> {
+    let mut running = pin!(AssertUnwindSafe(called).catch_unwind());
     let polled = poll_fn(|cx| {
         if seat.is_abandoned() {
             return Poll::Ready(None);
         }
         seat.set_inside(true);
-        let polled = running.poll_unpin(cx);
+        let polled = running.as_mut().poll(cx);
         seat.set_inside(false);
         polled.map(Some)
     });

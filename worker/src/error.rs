@@ -96,6 +96,13 @@ pub enum BuildError {
         /// `plugin/handler`.
         name: String,
     },
+    /// A transactional handler needs something to make transactions in.
+    #[cfg(feature = "store")]
+    #[error("the handler {name} is transactional, so its worker needs a database: Worker::database(…)")]
+    NoDatabase {
+        /// `group/plugin/handler`.
+        name: String,
+    },
     /// The group's name is a word of its queue's name.
     #[error("{0:?} is no worker group's name: use 1 to 64 letters, digits, '_' or '-'")]
     Group(String),

@@ -39,6 +39,8 @@ mod incoming;
 pub mod index;
 mod lanes;
 mod matcher;
+#[cfg(feature = "store")]
+mod memory;
 mod plugin;
 mod publish;
 mod reply;
@@ -48,6 +50,8 @@ mod serve;
 mod settle;
 mod spec;
 pub mod testing;
+#[cfg(feature = "store")]
+mod transaction;
 mod worker;
 
 pub use action::Action;
@@ -58,6 +62,8 @@ pub use database::Database;
 pub use error::{BuildError, Error, RunError};
 pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
+#[cfg(feature = "store")]
+pub use memory::{Store, Transaction};
 pub use plugin::Plugin;
 pub use reply::Reply;
 pub use spec::{DEFAULT_TIMEOUT, Example, LONGEST_TIMEOUT, Source, Spec, command, event, trigger};

@@ -69,7 +69,7 @@ pub(crate) struct Runner {
     suspects: String,
     /// What was delivered so often before is tried alone.
     suspicious: u32,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) ambient: Arc<dyn Ambient>,
     matcher: Matcher,
     by_name: HashMap<String, usize>,
     hasher: std::hash::RandomState,
@@ -94,6 +94,10 @@ pub(crate) struct Ready {
     pub(crate) timeout: Duration,
     any_age: bool,
     replayed: bool,
+    #[cfg(feature = "store")]
+    pub(crate) plugin: &'static str,
+    #[cfg(feature = "store")]
+    pub(crate) transactional: bool,
 }
 
 /// An event with handlers to run.
@@ -121,6 +125,12 @@ impl Runner {
         let matcher = Matcher::build(&worker.plugins, &worker.prefix)?;
         let catalogue = Arc::new(Catalogue::of(&worker.plugins, &worker.prefix));
         let handlers = ready(worker.plugins, &worker.group)?;
+        #[cfg(feature = "store")]
+        if worker.database.is_none()
+            && let Some(Ready { name, .. }) = handlers.iter().find(|handler| handler.transactional)
+        {
+            return Err(BuildError::NoDatabase { name: name.clone() });
+        }
         let topology = broker.topology();
         Ok(Runner {
             queue: topology.worker(&worker.group, Vec::new()).name,
@@ -382,6 +392,10 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 timeout: entry.spec.timeout,
                 any_age: entry.spec.any_age,
                 replayed: entry.spec.replayed,
+                #[cfg(feature = "store")]
+                plugin: plugin.name,
+                #[cfg(feature = "store")]
+                transactional: entry.spec.transactional,
             });
         }
     }
