@@ -8,6 +8,7 @@ pub mod dead;
 pub mod migrate;
 pub mod publish;
 pub mod say;
+pub mod settings;
 pub mod tail;
 pub mod up;
 pub mod worker;

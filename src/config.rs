@@ -6,6 +6,7 @@
 
 mod actions;
 pub mod address;
+mod channels;
 mod environment;
 mod login;
 pub mod network;
@@ -53,6 +54,8 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Where each route leads.
     pub routes: BTreeMap<String, Vec<Target>>,
+    /// What is set in channels: tags, and plugins that are off.
+    pub channels: Vec<channels::Setting>,
     /// The worker's group.
     pub group: String,
     /// The group keeps the order of each channel, however many workers it has.
@@ -160,6 +163,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let permits = actions::actions(section.section("actions"));
     networks.iter_mut().for_each(|network| network.permits = permits.clone());
     let routes = routes(section.section("routes"), &names);
+    let channels = channels::channels(section.section("channels"), &names);
     let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();
     Config {
@@ -170,6 +174,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         database,
         networks,
         routes,
+        channels,
         group,
         ordered,
         plugins,
@@ -237,9 +242,8 @@ fn routes(mut section: Section<'_>, networks: &[String]) -> BTreeMap<String, Vec
 
 fn route(section: &mut Section<'_>, name: &str, Entry { key, node }: Entry, networks: &[String]) -> Vec<Target> {
     let what = section.path(name);
-    let is_word = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_word) {
-        section.complain(&key, format!("{name:?} is no route's name: use 1 to 64 characters, no '/' and no spaces"));
+    if let Err(why) = store::settings::check_route(name) {
+        section.complain(&key, why);
     }
     let Some(Found { value, .. }) = section.as_list(&what, node) else { return Vec::new() };
     let targets = value.into_iter().filter_map(|node| section.as_text(&what, node)).collect::<Vec<_>>();
@@ -274,8 +278,7 @@ pub fn group(name: &str) -> Result<String, String> {
 }
 
 fn plugin(section: &mut Section<'_>, what: &str, name: Found<String>) -> Option<String> {
-    let all = plugins::all(&plugins::Settings::default());
-    let known: Vec<&str> = all.iter().map(worker::Plugin::name).collect();
+    let known = plugins::names();
     if known.contains(&name.value.as_str()) {
         return Some(name.value);
     }

@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
+mod m20261128_02_people;
 mod m20261128_04_settings;
 mod m20261128_05_plugin_data;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(m20261128_01_archive::Migration),
+            Box::new(m20261128_02_people::Migration),
             Box::new(m20261128_04_settings::Migration),
             Box::new(m20261128_05_plugin_data::Migration),
         ]

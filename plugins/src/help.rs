@@ -43,6 +43,9 @@ fn describe(entry: &Entry, prefix: &str) -> String {
     if let Some(help) = entry.help {
         text += &format!(": {help}");
     }
+    if let Some(role) = entry.role {
+        text += &format!(" (for the role {role})");
+    }
     for example in &entry.examples {
         text += &format!(" ({} → {})", example.says, example.hears);
     }

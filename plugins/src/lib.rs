@@ -2,26 +2,28 @@
 //!
 //! To add one: write `src/<name>.rs` with `pub fn plugin() -> Plugin` and its tests, and add a line to the list.
 
-use std::collections::BTreeMap;
-
 use protocol::Target;
 use store::Store;
-use worker::Plugin;
+use worker::{LiveSettings, Plugin};
 
 mod echo;
 mod foobar;
 mod help;
 mod music;
+mod people;
 mod ping;
 mod say;
+pub mod settings;
 mod uptime;
 mod version;
 
 /// What plugins need to know of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where each route leads.
-    pub routes: BTreeMap<String, Vec<Target>>,
+    /// What can be changed while the bot runs: where routes lead, which channels subscribe to which tags.
+    pub live: LiveSettings,
+    /// The names of all networks.
+    pub networks: Vec<String>,
     /// Every configured channel.
     pub channels: Vec<Target>,
     /// The bot's version.
@@ -32,6 +34,21 @@ pub struct Settings {
 
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
+    let mut all = forgetful(settings);
+    if settings.store.is_some() {
+        all.extend(remembering(settings));
+    }
+    all
+}
+
+/// The names of all plugins, whether there is a database or not.
+pub fn names() -> Vec<&'static str> {
+    let settings = Settings::default();
+    forgetful(&settings).iter().chain(&remembering(&settings)).map(Plugin::name).collect()
+}
+
+/// Those that need no database.
+fn forgetful(settings: &Settings) -> Vec<Plugin> {
     vec![
         help::plugin(),
         ping::plugin(),
@@ -40,8 +57,13 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         version::plugin(settings.version),
         foobar::plugin(),
         music::plugin(settings),
-        say::plugin(settings.routes.clone()),
+        say::plugin(settings.live.clone()),
     ]
+}
+
+/// Those that do.
+fn remembering(settings: &Settings) -> Vec<Plugin> {
+    vec![people::plugin(), settings::plugin(settings.live.clone(), settings.networks.clone())]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+pub mod people;
 pub mod plugin_data;
 mod plugin_steps;
 mod schema;

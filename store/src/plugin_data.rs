@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use protocol::Timestamp;
-use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, Value};
+use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::sql::statement;
-use crate::{Engine, Error, Store, Writing};
+use crate::{Engine, Error, Store, Writing, sql};
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 255;
@@ -67,15 +66,14 @@ impl Writing {
     pub async fn inbox(&self, event: Uuid, handler: &str, now: Timestamp) -> Result<Inbox, Error> {
         let asked = async {
             self.sweep_inbox(now).await?;
-            let insert = "INSERT INTO plugin_inbox (event_id, handler, at, replies) VALUES (?, ?, ?, '')
+            let insert = "INSERT INTO plugin_inbox (event_id, handler, at, replies) VALUES ($1, $2, $3, '')
                           ON CONFLICT (event_id, handler) DO NOTHING";
             let values = [event.into(), handler.into(), now.millis().into()];
-            if self.execute(insert, values).await? == 1 {
+            if sql::execute(self.on(), insert, values).await? == 1 {
                 return Ok(Inbox::New);
             }
-            let select = "SELECT replies FROM plugin_inbox WHERE event_id = ? AND handler = ?";
-            let row =
-                self.on().query_one_raw(statement(self.backend(), select, [event.into(), handler.into()])).await?;
+            let select = "SELECT replies FROM plugin_inbox WHERE event_id = $1 AND handler = $2";
+            let row = sql::one(self.on(), select, [event.into(), handler.into()]).await?;
             Ok(Inbox::Done(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default()))
         };
         asked.await.map_err(|why| self.error(&why))
@@ -86,27 +84,18 @@ impl Writing {
     /// # Errors
     /// When the database does not take it.
     pub async fn keep_replies(&self, event: Uuid, handler: &str, replies: &str) -> Result<(), Error> {
-        let update = "UPDATE plugin_inbox SET replies = ? WHERE event_id = ? AND handler = ?";
-        let updated = self.execute(update, [replies.into(), event.into(), handler.into()]).await;
+        let update = "UPDATE plugin_inbox SET replies = $1 WHERE event_id = $2 AND handler = $3";
+        let updated = sql::execute(self.on(), update, [replies.into(), event.into(), handler.into()]).await;
         updated.map(drop).map_err(|why| self.error(&why))
     }
 
     async fn sweep_inbox(&self, now: Timestamp) -> Result<u64, DbErr> {
         // of two that sweep at the same time, one takes the next ones
         let skip = if self.engine() == Engine::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
-        let old = format!("SELECT event_id, handler FROM plugin_inbox WHERE at < ? ORDER BY at LIMIT ? {skip}");
+        let old = format!("SELECT event_id, handler FROM plugin_inbox WHERE at < $1 ORDER BY at LIMIT $2 {skip}");
         let delete = format!("DELETE FROM plugin_inbox WHERE (event_id, handler) IN ({old})");
         let before = now.minus(INBOX_KEEPS).millis();
-        self.execute(&delete, [before.into(), i64::from(SWEPT_AT_ONCE).into()]).await
-    }
-
-    fn backend(&self) -> DatabaseBackend {
-        self.on().get_database_backend()
-    }
-
-    /// Runs a statement: how many rows it changed.
-    pub(crate) async fn execute(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<u64, DbErr> {
-        Ok(self.on().execute_raw(statement(self.backend(), sql, values)).await?.rows_affected())
+        sql::execute(self.on(), &delete, [before.into(), i64::from(SWEPT_AT_ONCE).into()]).await
     }
 }
 
@@ -210,20 +199,20 @@ impl Data<'_> {
     }
 
     async fn write(&self, writing: &Writing, key: &str, text: &str) -> Result<(), Error> {
-        let upsert = "INSERT INTO plugin_data (plugin, key, value) VALUES (?, ?, ?)
+        let upsert = "INSERT INTO plugin_data (plugin, key, value) VALUES ($1, $2, $3)
                       ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value";
         let written = async {
             self.lock(writing, key).await?;
-            writing.execute(upsert, [self.plugin.into(), key.into(), text.into()]).await
+            sql::execute(writing.on(), upsert, [self.plugin.into(), key.into(), text.into()]).await
         };
         written.await.map(drop).map_err(|why| writing.error(&why))
     }
 
     async fn delete(&self, writing: &Writing, key: &str) -> Result<bool, Error> {
-        let delete = "DELETE FROM plugin_data WHERE plugin = ? AND key = ?";
+        let delete = "DELETE FROM plugin_data WHERE plugin = $1 AND key = $2";
         let deleted = async {
             self.lock(writing, key).await?;
-            writing.execute(delete, [self.plugin.into(), key.into()]).await
+            sql::execute(writing.on(), delete, [self.plugin.into(), key.into()]).await
         };
         deleted.await.map(|rows| rows > 0).map_err(|why| writing.error(&why))
     }
@@ -232,24 +221,24 @@ impl Data<'_> {
     /// there can't be locked, so its key is.
     async fn lock(&self, writing: &Writing, key: &str) -> Result<(), DbErr> {
         if writing.engine() == Engine::Postgres {
-            let lock = "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))";
-            writing.execute(lock, [format!("{}/{key}", self.plugin).into()]).await?;
+            let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+            sql::execute(writing.on(), lock, [format!("{}/{key}", self.plugin).into()]).await?;
         }
         Ok(())
     }
 }
 
 async fn select(on: &impl ConnectionTrait, plugin: &str, key: &str) -> Result<Option<String>, DbErr> {
-    let select = "SELECT value FROM plugin_data WHERE plugin = ? AND key = ?";
-    let select = statement(on.get_database_backend(), select, [plugin.into(), key.into()]);
-    on.query_one_raw(select).await?.map(|row| row.try_get_by_index(0)).transpose()
+    let select = "SELECT value FROM plugin_data WHERE plugin = $1 AND key = $2";
+    sql::one(on, select, [plugin.into(), key.into()]).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 
 async fn list(on: &impl ConnectionTrait, plugin: &str, prefix: &str) -> Result<Vec<(String, String)>, DbErr> {
-    let select = "SELECT key, value FROM plugin_data WHERE plugin = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?";
+    let select =
+        "SELECT key, value FROM plugin_data WHERE plugin = $1 AND key >= $2 AND key < $3 ORDER BY key LIMIT $4";
     let end = format!("{prefix}{}", char::MAX);
     let values = [plugin.into(), prefix.into(), end.into(), (MAX_LISTED as i64).into()];
-    let rows = on.query_all_raw(statement(on.get_database_backend(), select, values)).await?;
+    let rows = sql::all(on, select, values).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 

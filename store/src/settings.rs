@@ -8,14 +8,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use protocol::{Target, Timestamp};
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 pub use self::snapshot::{Snapshot, Takers};
-use crate::sql::statement;
-use crate::{Engine, Error, Store};
+use crate::{Engine, Error, Store, Writing, sql};
 
 /// The most settings that can be set, in all channels together: all of them are kept in the memory of every worker.
-pub const MAX_SETTINGS: u64 = 10_000;
+pub const MAX_SETTINGS: i64 = 10_000;
 /// The longest value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 4 * 1024;
 /// The longest tag, in bytes.
@@ -257,8 +256,8 @@ impl Settings<'_> {
     /// When the database can't be asked.
     pub async fn latest(&self) -> Result<i64, Error> {
         let on = self.0.read().await?;
-        let select = statement(on.get_database_backend(), "SELECT COALESCE(MAX(number), 0) FROM setting_changes", []);
-        let asked = async { on.query_one_raw(select).await?.map_or(Ok(0), |row| row.try_get_by_index(0)) };
+        let select = "SELECT COALESCE(MAX(number), 0) FROM setting_changes";
+        let asked = async { sql::one(on, select, []).await?.map_or(Ok(0), |row| row.try_get_by_index(0)) };
         asked.await.map_err(|why| self.0.error(&why))
     }
 
@@ -268,9 +267,8 @@ impl Settings<'_> {
     /// When the database can't be asked.
     pub async fn all(&self) -> Result<Snapshot, Error> {
         let on = self.0.read().await?;
-        let select = "SELECT scope, name, value FROM settings ORDER BY scope, name LIMIT ?";
-        let select = statement(on.get_database_backend(), select, [(MAX_SETTINGS as i64).into()]);
-        let rows = on.query_all_raw(select).await.map_err(|why| self.0.error(&why))?;
+        let select = "SELECT scope, name, value FROM settings ORDER BY scope, name LIMIT $1";
+        let rows = sql::all(on, select, [MAX_SETTINGS.into()]).await.map_err(|why| self.0.error(&why))?;
         let mut settings = Vec::new();
         for row in &rows {
             let (scope, name, value): (String, String, String) = texts(row).map_err(|why| self.0.error(&why))?;
@@ -296,56 +294,23 @@ impl Settings<'_> {
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         name.fits(scope).map_err(|why| Error::Unfit { what: name.to_string(), why })?;
-        let (scope, name, after) = (scope.stored(), name.to_string(), value.map(ToString::to_string));
         let writing = self.0.write().await?;
-        let (on, backend) = (writing.on(), writing.on().get_database_backend());
+        let (scope, name) = (scope.stored(), name.to_string());
+        let after = value.map(ToString::to_string);
         let changed = async {
-            if writing.engine() == Engine::Postgres {
-                // changes have an order: a number that is seen means that those before it can be seen
-                on.execute_unprepared("LOCK TABLE setting_changes IN EXCLUSIVE MODE").await?;
-            }
-            let select = "SELECT value FROM settings WHERE scope = ? AND name = ?";
-            let select = statement(backend, select, [(&*scope).into(), (&*name).into()]);
-            let before: Option<String> =
-                on.query_one_raw(select).await?.map(|row| row.try_get_by_index(0)).transpose()?;
+            let before = before(&writing, &scope, &name).await?;
             if before == after {
                 return Ok(None);
             }
-            match &after {
-                None => {
-                    let delete = "DELETE FROM settings WHERE scope = ? AND name = ?";
-                    writing.execute(delete, [(&*scope).into(), (&*name).into()]).await?
-                }
-                Some(value) => {
-                    let upsert = "INSERT INTO settings (scope, name, value) VALUES (?, ?, ?)
-                                  ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value";
-                    writing.execute(upsert, [(&*scope).into(), (&*name).into(), (&**value).into()]).await?
-                }
-            };
-            let insert = "INSERT INTO setting_changes (at, who, scope, name, before, after) VALUES (?, ?, ?, ?, ?, ?)
-                          RETURNING number";
-            let values = [
-                now.millis().into(),
-                who.into(),
-                (&*scope).into(),
-                (&*name).into(),
-                before.clone().into(),
-                after.clone().into(),
-            ];
-            let number = on.query_one_raw(statement(backend, insert, values)).await?;
-            let number: i64 = number.map_or(Ok(0), |row| row.try_get_by_index(0))?;
-            writing.execute("DELETE FROM setting_changes WHERE number <= ?", [(number - MAX_CHANGES).into()]).await?;
-            Ok(Some(Change {
-                number,
-                at: now,
-                who: who.to_owned(),
-                scope: scope.clone(),
-                name: name.clone(),
-                before,
-                after,
-            }))
+            put(&writing, &scope, &name, after.as_deref()).await?;
+            let change = Change { number: 0, at: now, who: who.to_owned(), scope, name: name.clone(), before, after };
+            remember(&writing, change).await.map(Some)
         };
         let changed = changed.await.map_err(|why| writing.error(&why))?;
+        if is_full(&writing).await.map_err(|why| writing.error(&why))? {
+            let why = format!("there are {MAX_SETTINGS} settings already, which is the most: unset some");
+            return Err(Error::Unfit { what: name, why });
+        }
         if changed.is_some() {
             writing.commit().await?;
         }
@@ -358,30 +323,25 @@ impl Settings<'_> {
     /// When the database can't be asked.
     pub async fn history(&self, scope: Option<&Scope>, name: Option<&Name>, limit: u32) -> Result<Vec<Change>, Error> {
         let on = self.0.read().await?;
-        let (mut conditions, mut values) = (vec!["1 = 1"], Vec::new());
-        if let Some(scope) = scope {
-            conditions.push("scope = ?");
-            values.push(scope.stored().into());
+        let conditions = [scope.map(|scope| ("scope", scope.stored())), name.map(|name| ("name", name.to_string()))];
+        let (mut filter, mut values) = (String::new(), vec![i64::from(limit.min(MAX_HISTORY)).into()]);
+        for (column, value) in conditions.into_iter().flatten() {
+            values.push(value.into());
+            filter += &format!(" AND {column} = ${}", values.len());
         }
-        if let Some(name) = name {
-            conditions.push("name = ?");
-            values.push(name.to_string().into());
-        }
-        values.push(i64::from(limit.min(MAX_HISTORY)).into());
         let select = format!(
-            "SELECT number, at, who, scope, name, before, after FROM setting_changes WHERE {}
-             ORDER BY number DESC LIMIT ?",
-            conditions.join(" AND ")
+            "SELECT number, at, who, scope, name, before, after FROM setting_changes WHERE 1 = 1{filter}
+             ORDER BY number DESC LIMIT $1"
         );
         let asked = async {
-            let rows = on.query_all_raw(statement(on.get_database_backend(), &select, values)).await?;
+            let rows = sql::all(on, &select, values).await?;
             rows.iter().map(change).collect::<Result<Vec<Change>, _>>()
         };
         asked.await.map_err(|why| self.0.error(&why))
     }
 }
 
-fn texts(row: &QueryResult) -> Result<(String, String, String), sea_orm::DbErr> {
+fn texts(row: &QueryResult) -> Result<(String, String, String), DbErr> {
     Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?))
 }
 
@@ -391,7 +351,7 @@ fn read(scope: &str, name: &str, value: &str) -> Result<(Scope, Name, Value), St
     Ok((scope.parse()?, name, value))
 }
 
-fn change(row: &QueryResult) -> Result<Change, sea_orm::DbErr> {
+fn change(row: &QueryResult) -> Result<Change, DbErr> {
     let scope: String = row.try_get_by_index(3)?;
     Ok(Change {
         number: row.try_get_by_index(0)?,
@@ -402,4 +362,43 @@ fn change(row: &QueryResult) -> Result<Change, sea_orm::DbErr> {
         before: row.try_get_by_index(5)?,
         after: row.try_get_by_index(6)?,
     })
+}
+
+/// What is set, once nobody else changes anything until the end of this transaction: whoever has seen the number of a change
+/// can then see those before it, too.
+async fn before(writing: &Writing, scope: &str, name: &str) -> Result<Option<String>, DbErr> {
+    if writing.engine() == Engine::Postgres {
+        writing.on().execute_unprepared("LOCK TABLE setting_changes IN EXCLUSIVE MODE").await?;
+    }
+    let select = "SELECT value FROM settings WHERE scope = $1 AND name = $2";
+    let row = sql::one(writing.on(), select, [scope.into(), name.into()]).await?;
+    row.map(|row| row.try_get_by_index(0)).transpose()
+}
+
+async fn put(writing: &Writing, scope: &str, name: &str, value: Option<&str>) -> Result<u64, DbErr> {
+    let Some(value) = value else {
+        let delete = "DELETE FROM settings WHERE scope = $1 AND name = $2";
+        return sql::execute(writing.on(), delete, [scope.into(), name.into()]).await;
+    };
+    let upsert = "INSERT INTO settings (scope, name, value) VALUES ($1, $2, $3)
+                  ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value";
+    sql::execute(writing.on(), upsert, [scope.into(), name.into(), value.into()]).await
+}
+
+/// Writes a change down, and forgets the oldest ones; the change with its number.
+async fn remember(writing: &Writing, change: Change) -> Result<Change, DbErr> {
+    let insert = "INSERT INTO setting_changes (at, who, scope, name, before, after) VALUES ($1, $2, $3, $4, $5, $6)
+                  RETURNING number";
+    let Change { at, who, scope, name, before, after, .. } = change.clone();
+    let values = [at.millis().into(), who.into(), scope.into(), name.into(), before.into(), after.into()];
+    let row = sql::one(writing.on(), insert, values).await?;
+    let number: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+    let forget = "DELETE FROM setting_changes WHERE number <= $1";
+    sql::execute(writing.on(), forget, [(number - MAX_CHANGES).into()]).await?;
+    Ok(Change { number, ..change })
+}
+
+async fn is_full(writing: &Writing) -> Result<bool, DbErr> {
+    let row = sql::one(writing.on(), "SELECT COUNT(*) FROM settings", []).await?;
+    Ok(row.map_or(Ok(0_i64), |row| row.try_get_by_index(0))? > MAX_SETTINGS)
 }

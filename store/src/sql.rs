@@ -1,28 +1,34 @@
-//! Statements that both engines understand, but for the marks of their values: `?` is written, PostgreSQL gets `$1`, `$2` ….
+//! Statements that both engines understand, with their values bound: `$1`, `$2` … are also read by SQLite.
 
-use sea_orm::{DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 
-/// A statement with its values. No text in it may hold a `?` of its own.
-pub(crate) fn statement(backend: DbBackend, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-    match backend {
-        DbBackend::Postgres => Statement::from_sql_and_values(backend, numbered(sql), values),
-        _ => Statement::from_sql_and_values(backend, sql, values),
-    }
+fn statement(on: &impl ConnectionTrait, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+    Statement::from_sql_and_values(on.get_database_backend(), sql, values)
 }
 
-fn numbered(sql: &str) -> String {
-    let mut parts = sql.split('?');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.zip(1..).fold(first, |sql, (part, number)| format!("{sql}${number}{part}"))
+/// Runs it; how many rows it changed.
+pub(crate) async fn execute(
+    on: &impl ConnectionTrait,
+    sql: &str,
+    values: impl IntoIterator<Item = Value> + Send,
+) -> Result<u64, DbErr> {
+    Ok(on.execute_raw(statement(on, sql, values)).await?.rows_affected())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Its first row.
+pub(crate) async fn one(
+    on: &impl ConnectionTrait,
+    sql: &str,
+    values: impl IntoIterator<Item = Value> + Send,
+) -> Result<Option<QueryResult>, DbErr> {
+    on.query_one_raw(statement(on, sql, values)).await
+}
 
-    #[test]
-    fn marks_are_numbered_from_1() {
-        assert_eq!(numbered("a = ? AND b = ?"), "a = $1 AND b = $2");
-        assert_eq!(numbered("SELECT 1"), "SELECT 1");
-    }
+/// All its rows.
+pub(crate) async fn all(
+    on: &impl ConnectionTrait,
+    sql: &str,
+    values: impl IntoIterator<Item = Value> + Send,
+) -> Result<Vec<QueryResult>, DbErr> {
+    on.query_all_raw(statement(on, sql, values)).await
 }

@@ -25,6 +25,8 @@ pub struct Entry {
     pub usage: Option<&'static str>,
     /// One line about it.
     pub help: Option<&'static str>,
+    /// The role that it needs.
+    pub role: Option<&'static str>,
     /// What to say and what comes back.
     pub examples: Vec<Example>,
 }
@@ -33,6 +35,13 @@ impl Catalogue {
     pub(crate) fn of(plugins: &[Plugin], prefix: &str) -> Self {
         let entries = plugins.iter().flat_map(entries).collect();
         Catalogue { entries, prefix: prefix.to_owned() }
+    }
+
+    /// What these plugins offer.
+    #[cfg(feature = "store")]
+    pub(crate) fn only(&self, plugin: impl Fn(&str) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|entry| plugin(entry.plugin)).cloned().collect();
+        Catalogue { entries, prefix: self.prefix.clone() }
     }
 
     /// The command or else the handler of that name; a command's prefix may stand before it.
@@ -56,6 +65,7 @@ fn entries(plugin: &Plugin) -> impl Iterator<Item = Entry> + '_ {
             command,
             usage: entry.spec.usage,
             help: entry.spec.help,
+            role: entry.spec.role,
             examples: entry.spec.examples.clone(),
         })
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::Chat;
+use protocol::{Ambient, Chat};
 
 use crate::Catalogue;
 use crate::plugin::States;
@@ -16,6 +16,7 @@ pub struct Context {
     pub(crate) matched: Matched,
     pub(crate) states: Arc<States>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) ambient: Arc<dyn Ambient>,
     #[cfg(feature = "store")]
     pub(crate) plugin: &'static str,
     #[cfg(feature = "store")]

@@ -4,12 +4,13 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+#[cfg(feature = "store")]
+use store::settings::Scope;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::brief::brief;
@@ -19,8 +20,12 @@ use crate::executor::{Loss, SPARE_THREADS};
 use crate::lanes::{Lane, Seat, TakenOver};
 use crate::matcher::Hit;
 use crate::publish::{self, Origin, PUBLISH_WITHIN};
+#[cfg(feature = "store")]
+use crate::reply::Place;
 use crate::runner::{Ready, Runner, Work};
-use crate::{Context, Error, Reply};
+#[cfg(feature = "store")]
+use crate::transaction;
+use crate::{Catalogue, Context, Error, Reply, people};
 
 /// How often the watch looks for handlers that don't return.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -45,7 +50,7 @@ impl Runner {
             let context = self.context(handler, &work, matched);
             work.running = index;
             seat.put(work, Instant::now() + handler.timeout + GRACE);
-            let returned = run(seat, handler, self.call(handler, context)).await;
+            let returned = run(seat, handler, Box::pin(self.call(handler, context))).await;
             work = seat.take()?;
             let said = match returned {
                 Ok(replies) => self.say(&mut work, index, replies).await,
@@ -58,12 +63,14 @@ impl Runner {
         Some(work)
     }
 
-    /// Calls a handler, in a transaction if it wants one.
+    /// Calls a handler, if it is for whoever asks; in a transaction if it wants one.
     async fn call(&self, handler: &Ready, context: Context) -> Result<Vec<Reply>, Error> {
+        if let Some(role) = handler.role {
+            people::check(people::sender(&context), role).await?;
+        }
         #[cfg(feature = "store")]
         if handler.transactional {
-            let now = self.ambient.now();
-            return crate::transaction::run(&handler.handler, &handler.name, context, &self.main, now).await;
+            return transaction::run(&handler.handler, &handler.name, context, &self.main).await;
         }
         (handler.handler)(context).await
     }
@@ -74,7 +81,8 @@ impl Runner {
             chat: work.chat.clone(),
             matched,
             states: handler.states.clone(),
-            catalogue: self.catalogue.clone(),
+            catalogue: self.catalogue(work),
+            ambient: self.ambient.clone(),
             #[cfg(feature = "store")]
             plugin: handler.plugin,
             #[cfg(feature = "store")]
@@ -84,12 +92,43 @@ impl Runner {
         }
     }
 
+    /// What plugins offer where the event happened.
+    #[cfg(feature = "store")]
+    fn catalogue(&self, work: &Work) -> Arc<Catalogue> {
+        let settings = self.settings.as_ref().map(crate::LiveSettings::now).filter(|now| now.has_switches());
+        match settings.and_then(|now| Some((now, crate::live::scope(&work.event, work.chat.as_deref())?))) {
+            Some((now, scope)) => Arc::new(self.catalogue.only(|plugin| now.is_on(plugin, &scope))),
+            None => self.catalogue.clone(),
+        }
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn catalogue(&self, _: &Work) -> Arc<Catalogue> {
+        self.catalogue.clone()
+    }
+
+    /// Whether a handler's plugin is silent in the place that it names. (Where the event came from, it would not have run.)
+    #[cfg(feature = "store")]
+    fn is_silenced(&self, handler: &Ready, reply: &Reply) -> bool {
+        let (Place::Elsewhere(to), Some(settings)) = (&reply.to, &self.settings) else { return false };
+        let now = settings.now();
+        now.switches(handler.plugin) && !now.is_on(handler.plugin, &Scope::of(&to.network, &to.channel))
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn is_silenced(&self, _: &Ready, _: &Reply) -> bool {
+        false
+    }
+
     /// Publishes what a handler says; the confirms are awaited when the event is settled.
     async fn say(&self, work: &mut Work, index: usize, replies: Vec<Reply>) -> Result<(), Failure> {
         let Work { delivery, event, chat, confirms, .. } = work;
         let reply_to = delivery.properties.reply_to.as_deref();
         let origin = Origin { event, chat: chat.as_deref(), reply_to, handler: &self.handlers[index].name };
         for (ordinal, reply) in brief(replies).into_iter().enumerate() {
+            if self.is_silenced(&self.handlers[index], &reply) {
+                continue;
+            }
             let publishing = publish::publish(&*self.broker, &self.networks, &origin, ordinal, reply);
             let too_long = bus::Error::TimedOut { what: "take a reply", after: PUBLISH_WITHIN };
             let confirm = timeout(PUBLISH_WITHIN, publishing).await.unwrap_or(Err(Failure::Unsent(too_long)))?;
@@ -143,15 +182,15 @@ impl Runner {
 async fn run(
     seat: &Seat<Box<Work>>,
     handler: &Ready,
-    called: impl Future<Output = Result<Vec<Reply>, Error>>,
+    called: impl Future<Output = Result<Vec<Reply>, Error>> + Unpin,
 ) -> Result<Vec<Reply>, Failure> {
-    let mut running = pin!(AssertUnwindSafe(called).catch_unwind());
+    let mut running = AssertUnwindSafe(called).catch_unwind();
     let polled = poll_fn(|cx| {
         if seat.is_abandoned() {
             return Poll::Ready(None);
         }
         seat.set_inside(true);
-        let polled = running.as_mut().poll(cx);
+        let polled = running.poll_unpin(cx);
         seat.set_inside(false);
         polled.map(Some)
     });

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use protocol::Ambient;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use crate::{Catalogue, Context, Error, captures};
 /// A type that a handler may have as a parameter.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a handler's parameter",
-    note = "handlers take Captures<T>, Args, Sender, Channel, Event<T>, State<T>, and types that implement `worker::Extract`"
+    note = "handlers take Captures<T>, Args, Sender, Channel, Event<T>, State<T>, Ambience, and types that implement `worker::Extract`"
 )]
 pub trait Extract: Sized {
     /// Takes it from the event.
@@ -77,8 +78,12 @@ pub struct Sender {
     pub account: Option<String>,
     /// The key of the identity (network and account).
     pub source_id: Option<Uuid>,
+    /// The network's name, on which nick and account mean something.
+    pub network: String,
     /// They spoke to the bot alone.
     pub private: bool,
+    #[cfg(feature = "store")]
+    pub(crate) memory: crate::people::Memory,
 }
 
 impl Sender {
@@ -95,7 +100,10 @@ impl Extract for Sender {
             nick: chat.source.clone(),
             account: chat.account.clone(),
             source_id: chat.source_id,
+            network: chat.head.network.clone(),
             private: chat.private,
+            #[cfg(feature = "store")]
+            memory: crate::people::Memory::of(context),
         })
     }
 }
@@ -156,6 +164,23 @@ impl<T: Send + Sync + 'static> Extract for State<T> {
             Some(state) => Ok(State(state)),
             None => Err(misuse(std::any::type_name::<T>(), "a plugin with .state(…) of that type")),
         }
+    }
+}
+
+/// The time of day, and chance; a test has its own.
+pub struct Ambience(pub Arc<dyn Ambient>);
+
+impl Deref for Ambience {
+    type Target = dyn Ambient;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl Extract for Ambience {
+    fn extract(context: &Context) -> Result<Self, Error> {
+        Ok(Ambience(context.ambient.clone()))
     }
 }
 

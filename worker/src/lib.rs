@@ -38,9 +38,10 @@ mod handler;
 mod incoming;
 pub mod index;
 mod lanes;
-mod matcher;
 #[cfg(feature = "store")]
-mod memory;
+mod live;
+mod matcher;
+mod people;
 mod plugin;
 mod publish;
 mod reply;
@@ -49,6 +50,8 @@ mod seen;
 mod serve;
 mod settle;
 mod spec;
+#[cfg(feature = "store")]
+mod storage;
 pub mod testing;
 #[cfg(feature = "store")]
 mod transaction;
@@ -60,11 +63,13 @@ pub use context::Context;
 #[cfg(feature = "store")]
 pub use database::Database;
 pub use error::{BuildError, Error, RunError};
-pub use extract::{Args, Captures, Channel, Event, Extract, Sender, State};
+pub use extract::{Ambience, Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
 #[cfg(feature = "store")]
-pub use memory::{Store, Transaction};
+pub use live::LiveSettings;
 pub use plugin::Plugin;
 pub use reply::Reply;
 pub use spec::{DEFAULT_TIMEOUT, Example, LONGEST_TIMEOUT, Source, Spec, command, event, trigger};
+#[cfg(feature = "store")]
+pub use storage::{Store, Transaction};
 pub use worker::{Attached, DEFAULT_COMMAND_PREFIX, Worker};

@@ -43,6 +43,9 @@ const SUSPICIOUS: u32 = 2;
 const SUSPICIOUS_IN_ORDER: u32 = 8;
 /// A suspect that was delivered so often before has killed so many workers, alone.
 const DEATHS: u32 = 3;
+/// How long events wait at the start until settings are read; without a database they go on with what the file says.
+#[cfg(feature = "store")]
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Events older than this are skipped, by handlers that don't ask for them.
 const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -54,6 +57,8 @@ pub(crate) struct Runner {
     pub(crate) catalogue: Arc<Catalogue>,
     #[cfg(feature = "store")]
     pub(crate) database: Option<store::Store>,
+    #[cfg(feature = "store")]
+    pub(crate) settings: Option<crate::LiveSettings>,
     pub(crate) lanes: Lanes<Box<Work>>,
     pub(crate) executor: Executor,
     /// The runtime that is not the handlers'.
@@ -92,6 +97,8 @@ pub(crate) struct Ready {
     pub(crate) handler: Erased,
     pub(crate) states: Arc<States>,
     pub(crate) timeout: Duration,
+    /// Whose the handler is: those who have it.
+    pub(crate) role: Option<&'static str>,
     any_age: bool,
     replayed: bool,
     #[cfg(feature = "store")]
@@ -143,6 +150,8 @@ impl Runner {
             catalogue,
             #[cfg(feature = "store")]
             database: worker.database,
+            #[cfg(feature = "store")]
+            settings: worker.settings,
             lanes: Lanes::default(),
             executor,
             main: Handle::current(),
@@ -185,6 +194,16 @@ impl Runner {
     ) -> Result<(), RunError> {
         // in the runtime that we are in, a handler that doesn't return wouldn't let anybody look
         let is_watched = self.executor.threads().is_some();
+        #[cfg(feature = "store")]
+        if let Some(settings) = &self.settings {
+            // what is off had better be off from the first event on
+            tokio::time::timeout(FIRST_LOOK_WITHIN, settings.refresh()).await.ok();
+        }
+        #[cfg(feature = "store")]
+        let _keeping_up = self
+            .settings
+            .clone()
+            .map(|settings| AbortOnDropHandle::new(self.main.spawn(settings.keep_up(self.stopping.clone()))));
         let _watch = is_watched.then(|| AbortOnDropHandle::new(self.main.spawn(self.clone().watch())));
         let mut found = Found::default();
         let mut batch = Vec::with_capacity(BATCH);
@@ -309,6 +328,8 @@ impl Runner {
                 count(&self.counts.stale, "an event is skipped: it is more than an hour old");
             }
         }
+        #[cfg(feature = "store")]
+        self.leave_out_what_is_off(&mut hits, &event, chat.as_ref());
         if hits.is_empty() {
             return delivery.acknowledge();
         }
@@ -329,6 +350,19 @@ impl Runner {
         };
         if let Some((work, seat)) = self.lanes.enter(lane, Box::new(work), || self.executor.threads()) {
             self.executor.spawn(self.clone().drive(lane, seat, work));
+        }
+    }
+
+    /// Leaves out the handlers of plugins that are off where the event happened.
+    #[cfg(feature = "store")]
+    fn leave_out_what_is_off(&self, hits: &mut Vec<Hit>, event: &protocol::Event, chat: Option<&Chat>) {
+        let Some(settings) = self.settings.as_ref().map(crate::LiveSettings::now) else { return };
+        let plugin = |hit: &Hit| self.handlers[hit.handler].plugin;
+        if !hits.iter().any(|hit| settings.switches(plugin(hit))) {
+            return;
+        }
+        if let Some(scope) = crate::live::scope(event, chat) {
+            hits.retain(|hit| settings.is_on(plugin(hit), &scope));
         }
     }
 
@@ -390,6 +424,7 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 handler: entry.handler,
                 states: states.clone(),
                 timeout: entry.spec.timeout,
+                role: entry.spec.role,
                 any_age: entry.spec.any_age,
                 replayed: entry.spec.replayed,
                 #[cfg(feature = "store")]

@@ -38,6 +38,7 @@ pub struct Spec {
     pub(crate) help: Option<&'static str>,
     pub(crate) examples: Vec<Example>,
     pub(crate) hidden: bool,
+    pub(crate) role: Option<&'static str>,
     pub(crate) timeout: Duration,
     pub(crate) any_age: bool,
     pub(crate) replayed: bool,
@@ -54,6 +55,7 @@ impl Spec {
             help: None,
             examples: Vec::new(),
             hidden: false,
+            role: None,
             timeout: DEFAULT_TIMEOUT,
             any_age: false,
             replayed: false,
@@ -93,6 +95,19 @@ impl Spec {
     #[must_use]
     pub fn hidden(self) -> Self {
         Spec { hidden: true, ..self }
+    }
+
+    /// It is for those who have this role, by the profile of their services account and never by nick: `admin`. Others are
+    /// told what it needs, and it does not run; neither does it for events that nobody has said. Where the worker has no
+    /// database, nobody has a role.
+    #[must_use]
+    pub fn role(self, role: &'static str) -> Self {
+        Spec { role: Some(role), ..self }
+    }
+
+    /// The role that it needs.
+    pub fn needs(&self) -> Option<&'static str> {
+        self.role
     }
 
     /// How long it may take: 30 s unless set, at most 15 min. After that it is cancelled, which is a failure. One that

@@ -5,7 +5,9 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Broker, Consumer, DeadLetter, Embedded, Message, Topology};
@@ -34,16 +36,25 @@ const TODAY: i64 = 1_700_000_000_000;
 /// A test that waits longer than this for a bot has found a bug.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// It is always the same day.
-struct Today;
+/// It is always the same day, unless time passes; and what seems to be chance comes in the same order each time.
+#[derive(Default)]
+struct Today {
+    passed: AtomicU64,
+    drawn: AtomicU64,
+}
 
 impl Ambient for Today {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(TODAY)
+        Timestamp::from_millis(TODAY).plus(Duration::from_millis(self.passed.load(Ordering::Relaxed)))
     }
 
     fn random(&self) -> u64 {
-        0
+        // splitmix64
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed) + 1;
+        let seed = drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 }
 
@@ -56,6 +67,9 @@ pub struct FakeChat {
     heard: Vec<Request>,
     place: String,
     said: u64,
+    today: Arc<Today>,
+    /// Who is logged in: the account of each nick.
+    accounts: HashMap<String, String>,
     stop: CancellationToken,
 }
 
@@ -80,11 +94,32 @@ impl FakeChat {
         let replies = [replies.await.expect("a queue"), notices.await.expect("a queue")];
         let dead = dead.await.expect("a queue");
         let stop = CancellationToken::new();
-        let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]).ambient(Arc::new(Today)).here();
+        let today = Arc::new(Today::default());
+        let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]).ambient(today.clone()).here();
         let retries = Arc::new(Retries::on(broker.clone()));
         let attached = worker.attach(retries.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         tokio::spawn(attached.work(stop.clone()));
-        FakeChat { broker, retries, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
+        let (heard, accounts, place) = (Vec::new(), HashMap::new(), CHANNEL.to_owned());
+        FakeChat { broker, retries, replies, dead, heard, place, said: 0, today, accounts, stop }
+    }
+
+    /// Who has this nick is logged in to a services account from now on, and what they say carries it.
+    pub fn logs_in(&mut self, nick: &str, account: &str) -> &mut Self {
+        self.accounts.insert(nick.to_owned(), account.to_owned());
+        self
+    }
+
+    /// Who has this nick is logged in no more: logged out, or somebody else has the nick now.
+    pub fn logs_out(&mut self, nick: &str) -> &mut Self {
+        self.accounts.remove(nick);
+        self
+    }
+
+    /// Time passes, for everybody who looks at the clock; the runtime's own clock, by which handlers wait, goes on as it does.
+    pub fn passes(&mut self, time: Duration) -> &mut Self {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.today.passed.fetch_add(millis, Ordering::Relaxed);
+        self
     }
 
     /// Somebody says something in the channel; waits until the bot has answered all of it. `pubbot: …` speaks to the
@@ -121,6 +156,19 @@ impl FakeChat {
     pub fn hears(&mut self, text: &str) -> &mut Self {
         let place = self.place.clone();
         self.expect(&place, ReplyKind::Chat, text)
+    }
+
+    /// The bot said this next, wherever and however: for what a test can't know beforehand.
+    ///
+    /// # Panics
+    /// When it said nothing.
+    #[track_caller]
+    pub fn hears_something(&mut self) -> String {
+        assert!(!self.heard.is_empty(), "the bot said nothing");
+        match self.heard.remove(0) {
+            Request::Say(said) => said.content.0.join("\n"),
+            Request::Do(action) => panic!("the bot said nothing, and wants to do {:?}", action.deed),
+        }
     }
 
     /// The bot did this next, as an action.
@@ -227,13 +275,15 @@ impl FakeChat {
         let id = self.next_id();
         let head = Head {
             id,
-            at: Timestamp::from_millis(TODAY + self.said as i64),
+            at: self.today.now().plus(Duration::from_millis(self.said)),
             network: NETWORK.to_owned(),
             channel: channel.to_owned(),
             session: None,
             seq: Some(self.said),
         };
-        Chat::new(head, source, content)
+        let account = self.accounts.get(source).cloned();
+        let source_id = account.as_deref().map(|account| protocol::source_id(NETWORK, account));
+        Chat { account, source_id, ..Chat::new(head, source, content) }
     }
 
     fn next_id(&mut self) -> Uuid {

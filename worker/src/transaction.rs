@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::Timestamp;
 use store::plugin_data::Inbox;
 use store::{Error as StoreError, Writing};
 use tokio::runtime::Handle;
@@ -13,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Erased;
-use crate::memory::inside;
+use crate::storage::inside;
 use crate::{Context, Error, Reply};
 
 /// How long a transaction may be open. On SQLite nobody else writes meanwhile, and whoever has waited for longer than 5 s
@@ -51,11 +50,10 @@ pub(crate) async fn run(
     name: &str,
     mut context: Context,
     main: &Handle,
-    now: Timestamp,
 ) -> Result<Vec<Reply>, Error> {
     let database = context.database.clone();
     let database = database.ok_or_else(|| crate::extract::misuse("Store", "a worker with .database(…)"))?;
-    let event = context.event.id;
+    let (event, now) = (context.event.id, context.ambient.now());
     let writing = database.write().await?;
     if let Inbox::Done(replies) = writing.inbox(event, name, now).await? {
         tracing::debug!(handler = name, %event, "a handler has run for this event before: it says the same again");

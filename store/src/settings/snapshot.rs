@@ -61,7 +61,12 @@ impl Snapshot {
         self.settings.get(&(name.clone(), scope.clone()))
     }
 
-    /// Whether this plugin is off somewhere: only then it matters where something happens.
+    /// Whether any plugin was switched on or off anywhere.
+    pub fn has_switches(&self) -> bool {
+        !self.switches.is_empty()
+    }
+
+    /// Whether this plugin was switched on or off anywhere: only then it matters where something happens.
     pub fn switches(&self, plugin: &str) -> bool {
         self.switches.contains_key(plugin)
     }
