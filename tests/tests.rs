@@ -20,6 +20,7 @@ mod nick;
 mod ordered;
 mod queues;
 mod service;
+mod settings;
 mod state;
 mod tidy;
 mod world;
