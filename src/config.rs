@@ -6,6 +6,7 @@
 
 mod actions;
 pub mod address;
+mod archive;
 mod channels;
 mod environment;
 mod login;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use bus::{Durability, JournalSettings, System};
 use connector::Secret;
 use connector::irc::{Network, Sts};
+use plugins::archive::Keep;
 use protocol::Target;
 use store::Store;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub routes: BTreeMap<String, Vec<Target>>,
     /// What is set in channels: tags, and plugins that are off.
     pub channels: Vec<channels::Setting>,
+    /// How long what was said is kept.
+    pub keep: Keep,
     /// The worker's group.
     pub group: String,
     /// The group keeps the order of each channel, however many workers it has.
@@ -164,6 +168,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     networks.iter_mut().for_each(|network| network.permits = permits.clone());
     let routes = routes(section.section("routes"), &names);
     let channels = channels::channels(section.section("channels"), &names);
+    let keep = archive::archive(section.section("archive"), &names);
     let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();
     Config {
@@ -175,6 +180,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         networks,
         routes,
         channels,
+        keep,
         group,
         ordered,
         plugins,
@@ -278,7 +284,7 @@ pub fn group(name: &str) -> Result<String, String> {
 }
 
 fn plugin(section: &mut Section<'_>, what: &str, name: Found<String>) -> Option<String> {
-    let known = plugins::names();
+    let known = plugins::NAMES;
     if known.contains(&name.value.as_str()) {
         return Some(name.value);
     }

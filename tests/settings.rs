@@ -65,7 +65,7 @@ fn a_plugin_that_is_turned_off_in_a_channel_is_silent_there_and_answers_elsewher
     until_echoes(&alice, false);
     assert!(echoes(&alice, "#b"));
     assert_eq!(done(&world, &["settings", "get", "--in", "test/#a", "plugin", "echo"]), "off\n");
-    assert_eq!(done(&world, &["settings", "list"]), "test/#a\tplugin.echo\toff\tdatabase\n");
+    assert_eq!(done(&world, &["settings", "list"]), "test/#A\tplugin.echo\toff\tdatabase\n");
     done(&world, &["settings", "unset", "--in", "test/#a", "plugin", "echo"]);
     until_echoes(&alice, true);
     let history = done(&world, &["settings", "history"]);

@@ -10,6 +10,7 @@ mod m20261128_01_archive;
 mod m20261128_02_people;
 mod m20261128_04_settings;
 mod m20261128_05_plugin_data;
+mod m20261128_06_archive_privacy;
 
 /// The steps, in order.
 pub struct Migrator;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_02_people::Migration),
             Box::new(m20261128_04_settings::Migration),
             Box::new(m20261128_05_plugin_data::Migration),
+            Box::new(m20261128_06_archive_privacy::Migration),
         ]
     }
 

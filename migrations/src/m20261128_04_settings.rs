@@ -7,12 +7,14 @@ use crate::run;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// `scope` is `network/#channel`, or empty for everywhere. The greatest `number` tells whether anything has changed.
+/// `scope` is `network/#channel` with the channel folded, or empty for everywhere; `spelling` is the same as somebody has
+/// written it, since a folded name may be another channel's on some networks. The greatest `number` tells whether anything has changed.
 const SQLITE: [&str; 2] = [
     "CREATE TABLE settings (
         scope TEXT NOT NULL,
         name TEXT NOT NULL,
         value TEXT NOT NULL,
+        spelling TEXT NOT NULL,
         PRIMARY KEY (scope, name)
     ) WITHOUT ROWID",
     "CREATE TABLE setting_changes (
@@ -31,6 +33,7 @@ const POSTGRES: [&str; 2] = [
         scope TEXT NOT NULL,
         name TEXT NOT NULL,
         value TEXT NOT NULL,
+        spelling TEXT NOT NULL,
         PRIMARY KEY (scope, name)
     )",
     "CREATE TABLE setting_changes (

@@ -6,6 +6,7 @@ use protocol::Target;
 use store::Store;
 use worker::{LiveSettings, Plugin};
 
+pub mod archive;
 mod echo;
 mod foobar;
 mod help;
@@ -35,16 +36,10 @@ pub struct Settings {
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
     let mut all = forgetful(settings);
-    if settings.store.is_some() {
-        all.extend(remembering(settings));
+    if let Some(store) = &settings.store {
+        all.extend(remembering(settings, store));
     }
     all
-}
-
-/// The names of all plugins, whether there is a database or not.
-pub fn names() -> Vec<&'static str> {
-    let settings = Settings::default();
-    forgetful(&settings).iter().chain(&remembering(&settings)).map(Plugin::name).collect()
 }
 
 /// Those that need no database.
@@ -62,13 +57,29 @@ fn forgetful(settings: &Settings) -> Vec<Plugin> {
 }
 
 /// Those that do.
-fn remembering(settings: &Settings) -> Vec<Plugin> {
-    vec![people::plugin(), settings::plugin(settings.live.clone(), settings.networks.clone())]
+fn remembering(settings: &Settings, store: &Store) -> Vec<Plugin> {
+    vec![
+        archive::plugin(store.clone()),
+        people::plugin(),
+        settings::plugin(settings.live.clone(), settings.networks.clone()),
+    ]
 }
+
+/// The names of all plugins, those that need a database included.
+pub const NAMES: [&str; 11] =
+    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive", "people", "settings"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_names_are_those_of_all_plugins() {
+        let store = store::testing::Temporary::sqlite().await;
+        let settings = Settings { store: Some(store.clone()), ..Settings::default() };
+        let names: Vec<&str> = all(&settings).iter().map(Plugin::name).collect();
+        assert_eq!(names, NAMES);
+    }
 
     #[tokio::test]
     async fn every_example_in_the_help_is_what_the_bot_says() {

@@ -22,8 +22,8 @@ impl Known {
     /// What there is not, and what there is.
     pub fn check(&self, scope: &Scope, name: &Name, value: Option<&Value>) -> Result<(), String> {
         name.fits(scope)?;
-        if let Scope::In { network, .. } = scope {
-            self.network(network)?;
+        if let Scope::In(place) = scope {
+            self.network(&place.target().network)?;
         }
         // what was set for something that is gone can be unset
         let Some(value) = value else { return Ok(()) };
@@ -31,8 +31,8 @@ impl Known {
             (Name::Plugin(plugin), _) if plugin == NAME => {
                 Err(format!("the plugin {NAME} stays on: without it, nobody here could turn it on again"))
             }
-            (Name::Plugin(plugin), _) if !crate::names().contains(&plugin.as_str()) => {
-                Err(format!("there is no plugin {plugin}; plugins: {}", crate::names().join(", ")))
+            (Name::Plugin(plugin), _) if !crate::NAMES.contains(&plugin.as_str()) => {
+                Err(format!("there is no plugin {plugin}; plugins: {}", crate::NAMES.join(", ")))
             }
             (_, Value::Targets(targets)) => targets.iter().try_for_each(|target| self.network(&target.network)),
             _ => Ok(()),

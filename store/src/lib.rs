@@ -3,19 +3,25 @@
 //!
 //! Every question is bounded in time and in what it returns, and is asked of both engines by the same tests.
 
+pub mod archive;
 mod connect;
 mod error;
+mod fold;
+pub mod logs;
 pub mod people;
 pub mod plugin_data;
 mod plugin_steps;
 mod schema;
+pub mod search;
 pub mod settings;
 mod sql;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod words;
 
 pub use error::Error;
+pub use fold::{fold, fold_char};
 pub use plugin_steps::PluginSteps;
 pub use schema::{Schema, Step};
 pub use store::{Engine, Store, Writing};

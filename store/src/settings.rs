@@ -3,15 +3,17 @@
 
 mod snapshot;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use protocol::{Target, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 pub use self::snapshot::{Snapshot, Takers};
-use crate::{Engine, Error, Store, Writing, sql};
+use crate::{Engine, Error, Store, Writing, fold, sql};
 
 /// The most settings that can be set, in all channels together: all of them are kept in the memory of every worker.
 pub const MAX_SETTINGS: i64 = 10_000;
@@ -31,28 +33,66 @@ pub const DEFAULT_TAG: &str = "default";
 pub enum Scope {
     /// In all channels of all networks.
     Everywhere,
-    /// In one channel, or with one person in private; as [`Scope::of`] makes it.
-    In {
-        /// The network's name as configured.
-        network: String,
-        /// Folded, so that `#Rust` is `#rust`.
-        channel: String,
-    },
+    /// In one channel, or with one person in private.
+    In(Place),
+}
+
+/// A channel on a network, or a nick. Two are the same if their names are so when they are [folded](crate::fold).
+#[derive(Clone, Debug)]
+pub struct Place {
+    target: Target,
+    folded: String,
+}
+
+impl Place {
+    /// Where something can be said: the name as it was written.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (&self.target.network, &self.folded)
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Place {}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
 }
 
 impl Scope {
-    /// A channel on a network, or a nick. It is folded by the rules of RFC 1459, whatever the network's are: what two names
-    /// might share, they share.
+    /// A channel on a network, or a nick.
     pub fn of(network: &str, channel: &str) -> Self {
-        let channel = channel.to_lowercase().replace('[', "{").replace(']', "}").replace('\\', "|").replace('~', "^");
-        Scope::In { network: network.to_owned(), channel }
+        let target = Target { network: network.to_owned(), channel: channel.to_owned() };
+        Scope::In(Place { folded: fold(channel), target })
     }
 
-    /// As it stands in the database.
+    /// By what it is found in the database.
     fn stored(&self) -> String {
         match self {
             Scope::Everywhere => String::new(),
-            Scope::In { network, channel } => format!("{network}/{channel}"),
+            Scope::In(place) => format!("{}/{}", place.target.network, place.folded),
         }
     }
 }
@@ -61,7 +101,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scope::Everywhere => f.write_str("everywhere"),
-            Scope::In { network, channel } => write!(f, "{network}/{channel}"),
+            Scope::In(place) => place.target.fmt(f),
         }
     }
 }
@@ -195,7 +235,7 @@ impl Name {
     /// Where it can be set.
     pub fn fits(&self, scope: &Scope) -> Result<(), String> {
         match (self, scope) {
-            (Name::Route(_), Scope::In { .. }) => {
+            (Name::Route(_), Scope::In(_)) => {
                 Err(format!("{self} leads to the same places everywhere: set it everywhere"))
             }
             (Name::Subscribe | Name::Block, Scope::Everywhere) => {
@@ -267,7 +307,7 @@ impl Settings<'_> {
     /// When the database can't be asked.
     pub async fn all(&self) -> Result<Snapshot, Error> {
         let on = self.0.read().await?;
-        let select = "SELECT scope, name, value FROM settings ORDER BY scope, name LIMIT $1";
+        let select = "SELECT spelling, name, value FROM settings ORDER BY scope, name LIMIT $1";
         let rows = sql::all(on, select, [MAX_SETTINGS.into()]).await.map_err(|why| self.0.error(&why))?;
         let mut settings = Vec::new();
         for row in &rows {
@@ -295,14 +335,14 @@ impl Settings<'_> {
     ) -> Result<Option<Change>, Error> {
         name.fits(scope).map_err(|why| Error::Unfit { what: name.to_string(), why })?;
         let writing = self.0.write().await?;
-        let (scope, name) = (scope.stored(), name.to_string());
+        let (spelling, scope, name) = (scope.to_string(), scope.stored(), name.to_string());
         let after = value.map(ToString::to_string);
         let changed = async {
             let before = before(&writing, &scope, &name).await?;
             if before == after {
                 return Ok(None);
             }
-            put(&writing, &scope, &name, after.as_deref()).await?;
+            put(&writing, [&scope, &name, &spelling], after.as_deref()).await?;
             let change = Change { number: 0, at: now, who: who.to_owned(), scope, name: name.clone(), before, after };
             remember(&writing, change).await.map(Some)
         };
@@ -375,14 +415,14 @@ async fn before(writing: &Writing, scope: &str, name: &str) -> Result<Option<Str
     row.map(|row| row.try_get_by_index(0)).transpose()
 }
 
-async fn put(writing: &Writing, scope: &str, name: &str, value: Option<&str>) -> Result<u64, DbErr> {
+async fn put(writing: &Writing, [scope, name, spelling]: [&str; 3], value: Option<&str>) -> Result<u64, DbErr> {
     let Some(value) = value else {
         let delete = "DELETE FROM settings WHERE scope = $1 AND name = $2";
         return sql::execute(writing.on(), delete, [scope.into(), name.into()]).await;
     };
-    let upsert = "INSERT INTO settings (scope, name, value) VALUES ($1, $2, $3)
-                  ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value";
-    sql::execute(writing.on(), upsert, [scope.into(), name.into(), value.into()]).await
+    let upsert = "INSERT INTO settings (scope, name, value, spelling) VALUES ($1, $2, $3, $4)
+                  ON CONFLICT (scope, name) DO UPDATE SET value = excluded.value, spelling = excluded.spelling";
+    sql::execute(writing.on(), upsert, [scope.into(), name.into(), value.into(), spelling.into()]).await
 }
 
 /// Writes a change down, and forgets the oldest ones; the change with its number.

@@ -7,6 +7,7 @@ use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+use crate::archive::Places;
 use crate::connect::{self, Connections};
 use crate::{Error, PluginSteps, Schema};
 
@@ -31,6 +32,7 @@ struct Inner {
     place: String,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    places: Places,
     /// Its tables were seen to be those of this version.
     fits: AtomicBool,
     /// The plugins that have tables of their own.
@@ -77,8 +79,17 @@ impl Store {
     /// [`Error::Url`].
     pub fn open(url: &str) -> Result<Self, Error> {
         let Connections { engine, place, writer, reader } = connect::connections(url)?;
-        let (fits, plugins) = (AtomicBool::new(false), Mutex::default());
-        Ok(Store { inner: Arc::new(Inner { engine, place, writer, reader, fits, plugins }) })
+        Ok(Store {
+            inner: Arc::new(Inner {
+                engine,
+                place,
+                writer,
+                reader,
+                places: Places::default(),
+                fits: AtomicBool::new(false),
+                plugins: Mutex::default(),
+            }),
+        })
     }
 
     /// Which database it is.
@@ -141,6 +152,7 @@ impl Store {
     /// When one of them fails: then none was taken back.
     pub async fn migrate_back(&self, steps: u32) -> Result<Vec<String>, Error> {
         self.inner.fits.store(false, Ordering::Release);
+        self.inner.places.forget();
         Schema::back(self, steps).await
     }
 
@@ -177,6 +189,11 @@ impl Store {
     /// The plugins that have tables of their own.
     pub(crate) fn plugins(&self) -> Vec<PluginSteps> {
         self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The channels that the archive knows.
+    pub(crate) fn places(&self) -> &Places {
+        &self.inner.places
     }
 
     /// What writes, whatever the tables are.

@@ -95,7 +95,7 @@ async fn a_setting_that_this_version_does_not_know_is_passed_over(store: &Store)
     set(store, "n/#a", "block", Some("a"), 1).await;
     let writing = store.write().await.unwrap();
     let rows =
-        "INSERT INTO settings VALUES ('n/#a', 'mood', 'merry'), ('nowhere', 'block', 'b'), ('', 'plugin.x', '?')";
+        "INSERT INTO settings VALUES ('n/#a', 'mood', 'merry', 'n/#a'), ('x', 'block', 'b', 'x'), ('', 'plugin.x', '?', '')";
     writing.on().execute_unprepared(rows).await.unwrap();
     writing.commit().await.unwrap();
     assert_eq!(told(&store.settings().all().await.unwrap()), ["n/#a block a"]);

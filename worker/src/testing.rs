@@ -1,7 +1,8 @@
 //! Talking to plugins as people would: [`FakeChat`] runs them in a real worker over an embedded broker.
 //!
 //! A test reads as a conversation, and fails when a reply is left unheard or a handler failed. What a handler failed on is
-//! tried again when the test says so ([`FakeChat::tries_again`]), and not before.
+//! tried again when the test says so ([`FakeChat::tries_again`]), and not before. While a handler of batches fails, its
+//! events wait until the test says that it works again ([`FakeChat::recovers`]).
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -16,11 +17,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::batches::Waiting;
 use self::retries::Retries;
 use crate::action::in_channel;
 use crate::reply::Place;
 use crate::{Action, Plugin, Worker};
 
+mod batches;
 mod retries;
 
 /// The network that everything is said on.
@@ -70,6 +73,7 @@ pub struct FakeChat {
     today: Arc<Today>,
     /// Who is logged in: the account of each nick.
     accounts: HashMap<String, String>,
+    waiting: Waiting,
     stop: CancellationToken,
 }
 
@@ -96,11 +100,13 @@ impl FakeChat {
         let stop = CancellationToken::new();
         let today = Arc::new(Today::default());
         let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]).ambient(today.clone()).here();
+        let group = worker.group().to_owned();
         let retries = Arc::new(Retries::on(broker.clone()));
         let attached = worker.attach(retries.clone()).await.unwrap_or_else(|why| panic!("{why}"));
+        let waiting = Waiting::of(attached.runner.clone(), broker.clone(), &group);
         tokio::spawn(attached.work(stop.clone()));
         let (heard, accounts, place) = (Vec::new(), HashMap::new(), CHANNEL.to_owned());
-        FakeChat { broker, retries, replies, dead, heard, place, said: 0, today, accounts, stop }
+        FakeChat { broker, retries, replies, dead, heard, place, said: 0, today, accounts, waiting, stop }
     }
 
     /// Who has this nick is logged in to a services account from now on, and what they say carries it.
@@ -259,6 +265,29 @@ impl FakeChat {
         }
     }
 
+    /// A handler of batches failed on what happened so far, which waits for it.
+    ///
+    /// # Panics
+    /// When none did, or all of it is settled.
+    #[track_caller]
+    pub fn waits(&mut self) -> &mut Self {
+        assert!(self.waiting.is_waiting(), "nothing waits for a handler of batches");
+        self
+    }
+
+    /// A handler of batches failed on what happened so far, and works again: it is tried now, without the wait. Waits
+    /// until the bot has answered all of it.
+    ///
+    /// # Panics
+    /// When none failed, or one fails again.
+    pub async fn recovers(&mut self) -> &mut Self {
+        self.waits();
+        self.waiting.end();
+        self.listen_in_time().await;
+        assert!(!self.waiting.is_waiting(), "a handler of batches fails again");
+        self
+    }
+
     #[track_caller]
     fn expect(&mut self, channel: &str, kind: ReplyKind, text: &str) -> &mut Self {
         assert!(!self.heard.is_empty(), "the bot said nothing; expected {text:?}");
@@ -310,15 +339,22 @@ impl FakeChat {
         self
     }
 
-    /// Hears replies until the broker is idle.
+    /// Hears replies until the broker is idle, or has only what waits for handlers of batches.
     async fn listen(&mut self) {
-        let [answers, notices] = &mut self.replies;
         loop {
+            let [answers, notices] = &mut self.replies;
+            let next = async {
+                tokio::select! {
+                    biased;
+                    Some(delivery) = answers.next() => delivery,
+                    Some(delivery) = notices.next() => delivery,
+                }
+            };
             let delivery = tokio::select! {
                 biased;
-                Some(delivery) = answers.next() => delivery,
-                Some(delivery) = notices.next() => delivery,
+                delivery = next => delivery,
                 () = self.broker.idle() => return,
+                () = self.waiting.all_else_settled() => return,
             };
             let context = ReplyContext { network: NETWORK, ..ReplyContext::default() };
             self.heard.push(Request::read(&delivery.body, context).unwrap_or_else(|why| panic!("{why}")));
@@ -335,6 +371,7 @@ impl Drop for FakeChat {
             let dead = self.broker.held(&self.broker.topology().dead().name);
             assert_eq!(dead, 0, "handlers failed that nobody expected to");
             assert!(self.retries.take().is_none(), "a handler failed that nobody expected to");
+            assert!(!self.waiting.is_waiting(), "a handler of batches failed that nobody expected to");
         }
     }
 }

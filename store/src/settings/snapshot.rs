@@ -47,7 +47,11 @@ impl Snapshot {
     #[must_use]
     pub fn under(&self, over: &Snapshot) -> Self {
         let mut settings = self.settings.clone();
-        settings.extend(over.settings.clone());
+        for ((name, scope), value) in &over.settings {
+            // with it goes the spelling of its place
+            settings.remove(&(name.clone(), scope.clone()));
+            settings.insert((name.clone(), scope.clone()), value.clone());
+        }
         Snapshot::of(settings)
     }
 
@@ -99,16 +103,15 @@ impl Snapshot {
         let mut blocked = false;
         for wanted in [tags, &[DEFAULT_TAG.to_owned()]] {
             let subscribers = self.iter().filter_map(|(scope, name, value)| match (scope, name, value) {
-                (Scope::In { network, channel }, Name::Subscribe, Value::Tags(set)) => {
-                    has(Some(set), wanted).then_some((scope, network, channel))
+                (Scope::In(place), Name::Subscribe, Value::Tags(set)) => {
+                    has(Some(set), wanted).then_some((scope, place))
                 }
                 _ => None,
             });
             let (no, yes): (Vec<_>, Vec<_>) = subscribers
                 .partition(|(scope, ..)| has(of(scope, Name::Block), tags) || has(of(scope, Name::Block), wanted));
             blocked |= !no.is_empty();
-            let targets: Vec<Target> =
-                yes.into_iter().filter_map(|(_, network, channel)| Target::new(network, channel).ok()).collect();
+            let targets: Vec<Target> = yes.into_iter().map(|(_, place)| place.target().clone()).collect();
             if !targets.is_empty() {
                 return Takers::Channels(targets);
             }
