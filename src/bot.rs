@@ -19,6 +19,9 @@ use crate::failure::Failure;
 /// The protocol's word of IRC networks, in keys and queues.
 pub const IRC: &str = "irc";
 
+/// The role of those who may change how the bot is set up.
+pub const ADMIN: &str = "admin";
+
 /// The only channel of the console.
 const CONSOLE_CHANNEL: &str = "#console";
 

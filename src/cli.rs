@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, dead, migrate, publish, say, settings, tail, up, worker};
+use crate::commands::{check, completions, connector, dead, migrate, people, publish, say, settings, tail, up, worker};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -86,6 +86,7 @@ pub enum Command {
     Tail(tail::Tail),
     Dead(dead::Dead),
     Settings(settings::Settings),
+    People(people::People),
     Migrate(migrate::Migrate),
     Check(check::Check),
     Completions(completions::Completions),
@@ -103,6 +104,7 @@ impl Command {
             Command::Tail(command) => command.run(options, environment),
             Command::Dead(command) => command.run(options, environment),
             Command::Settings(command) => command.run(options, environment),
+            Command::People(command) => command.run(options, environment),
             Command::Migrate(command) => command.run(options, environment),
             Command::Check(command) => command.run(options, environment),
             Command::Completions(command) => command.run(),
@@ -182,6 +184,9 @@ mod tests {
             &["pubbot", "dead", "retry", "--all", "x"],
             &["pubbot", "dead", "drop", "--all"],
             &["pubbot", "dead", "list", "--limit", "0"],
+            &["pubbot", "people", "grant", "alice", "admin"],
+            &["pubbot", "people", "grant", "libera/alice", "Admin!"],
+            &["pubbot", "people", "merge", "1"],
         ] {
             assert_eq!(Cli::try_parse_from(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod connector;
 pub mod dead;
 pub mod migrate;
+pub mod people;
 pub mod publish;
 pub mod say;
 pub mod settings;

@@ -1,7 +1,5 @@
 //! What plugins remember: values by key, the inbox of transactional handlers, and tables of their own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use protocol::Timestamp;
@@ -11,19 +9,7 @@ use store::sea_orm_migration::prelude::*;
 use store::{Engine, Error, PluginSteps, Store};
 use uuid::Uuid;
 
-/// Makes a test of each question for SQLite and one for PostgreSQL.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $name() {
-                let store = store::testing::Temporary::sqlite().await;
-                super::$name(&store).await;
-            })+
-        }
-    };
-}
-
-on_both!(
+crate::on_both!(
     values_are_kept_by_plugin_and_key,
     a_list_is_bounded_and_in_the_order_of_the_keys_bytes,
     what_is_too_long_or_no_key_is_refused_with_the_limit,

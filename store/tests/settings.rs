@@ -1,24 +1,10 @@
 //! Settings in the database: what is set, where, by whom, and what was before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use protocol::Timestamp;
 use store::settings::{Name, Scope, Snapshot};
 use store::{Error, Store};
 
-/// Makes a test of each question for SQLite and one for PostgreSQL.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $name() {
-                let store = store::testing::Temporary::sqlite().await;
-                super::$name(&store).await;
-            })+
-        }
-    };
-}
-
-on_both!(
+crate::on_both!(
     what_is_set_is_there_with_who_when_and_what_before,
     changes_side_by_side_are_numbered_in_the_order_in_which_they_can_be_seen,
     what_can_not_be_set_there_is_refused_and_nothing_is_changed,
@@ -94,8 +80,7 @@ async fn a_setting_that_this_version_does_not_know_is_passed_over(store: &Store)
     use store::sea_orm::ConnectionTrait;
     set(store, "n/#a", "block", Some("a"), 1).await;
     let writing = store.write().await.unwrap();
-    let rows =
-        "INSERT INTO settings VALUES ('n/#a', 'mood', 'merry', 'n/#a'), ('x', 'block', 'b', 'x'), ('', 'plugin.x', '?', '')";
+    let rows = "INSERT INTO settings VALUES ('n/#a', 'mood', 'merry', 'n/#a'), ('x', 'block', 'b', 'x'), ('', 'plugin.x', '?', '')";
     writing.on().execute_unprepared(rows).await.unwrap();
     writing.commit().await.unwrap();
     assert_eq!(told(&store.settings().all().await.unwrap()), ["n/#a block a"]);

@@ -1,7 +1,12 @@
 //! Every question, asked of both engines: SQLite in a temporary file, and a PostgreSQL that the tests start.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod archive;
+mod people;
+mod plugin_data;
 mod schema;
+mod settings;
 
 /// Makes a test of each function for SQLite and one for PostgreSQL.
 macro_rules! on_both {
