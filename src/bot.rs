@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bus::System;
 use plugins::Settings;
+use plugins::settings::Known;
 use protocol::Target;
 use store::Store;
+use store::settings::{Name, Scope, Snapshot, Value};
 use tokio_util::sync::CancellationToken;
-use worker::{Plugin, Worker};
+use worker::{LiveSettings, Plugin, Worker};
 
 use crate::config::Config;
 use crate::config::network::CONSOLE;
@@ -30,13 +32,14 @@ pub fn protocol_of(network: &str) -> &'static str {
 
 /// A worker of the configured group, with all plugins that are enabled, which remember things in this database.
 pub fn worker(config: &Config, store: &Store) -> Worker {
-    let names = config.networks.iter().map(|network| network.name.as_str()).chain([CONSOLE]);
-    let networks = names.map(|name| (name.to_owned(), protocol_of(name).to_owned()));
+    let networks = networks(config).into_iter().map(|name| (name.clone(), protocol_of(&name).to_owned()));
+    let live = LiveSettings::new(file_settings(config), Some(store.clone()));
     Worker::new(&config.group)
         .ordered(config.ordered)
         .networks(networks)
         .database(store.clone())
-        .plugins(plugins(config, store))
+        .plugins(with(config, store, &live))
+        .settings(live)
 }
 
 /// What sees to it that the archive forgets what it is to forget; where the plugin is not enabled, somebody else does.
@@ -55,10 +58,32 @@ pub fn tidy(
     }
 }
 
-/// The plugins that are enabled.
+/// The plugins that are enabled. From now on the database is expected to have their tables, too.
 pub fn plugins(config: &Config, store: &Store) -> Vec<Plugin> {
+    with(config, store, &LiveSettings::default())
+}
+
+/// What settings may name.
+pub fn known(config: &Config) -> Known {
+    Known { networks: networks(config) }
+}
+
+/// What the file says of what can be changed while the bot runs.
+pub fn file_settings(config: &Config) -> Snapshot {
+    let route = |(name, targets): (&String, &Vec<Target>)| {
+        (Scope::Everywhere, Name::Route(name.clone()), Value::Targets(targets.clone()))
+    };
+    config.routes.iter().map(route).chain(config.channels.iter().cloned()).collect()
+}
+
+fn networks(config: &Config) -> Vec<String> {
+    config.networks.iter().map(|network| network.name.clone()).chain([CONSOLE.to_owned()]).collect()
+}
+
+fn with(config: &Config, store: &Store, live: &LiveSettings) -> Vec<Plugin> {
     let settings = Settings {
-        routes: config.routes.clone(),
+        live: live.clone(),
+        networks: networks(config),
         channels: channels(config),
         version: env!("CARGO_PKG_VERSION"),
         store: Some(store.clone()),
@@ -67,7 +92,9 @@ pub fn plugins(config: &Config, store: &Store) -> Vec<Plugin> {
         Some(names) => names.iter().any(|name| name == plugin.name()),
         None => true,
     };
-    plugins::all(&settings).into_iter().filter(enabled).collect()
+    let plugins: Vec<Plugin> = plugins::all(&settings).into_iter().filter(enabled).collect();
+    plugins.iter().filter_map(Plugin::steps).for_each(|steps| store.expect(steps));
+    plugins
 }
 
 /// Every channel that the bot is in; without a network, the console's.

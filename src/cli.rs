@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, dead, migrate, people, publish, say, tail, up, worker};
+use crate::commands::{check, completions, connector, dead, migrate, people, publish, say, settings, tail, up, worker};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -85,6 +85,7 @@ pub enum Command {
     Publish(publish::Publish),
     Tail(tail::Tail),
     Dead(dead::Dead),
+    Settings(settings::Settings),
     People(people::People),
     Migrate(migrate::Migrate),
     Check(check::Check),
@@ -102,6 +103,7 @@ impl Command {
             Command::Publish(command) => command.run(options, environment),
             Command::Tail(command) => command.run(options, environment),
             Command::Dead(command) => command.run(options, environment),
+            Command::Settings(command) => command.run(options, environment),
             Command::People(command) => command.run(options, environment),
             Command::Migrate(command) => command.run(options, environment),
             Command::Check(command) => command.run(options, environment),
@@ -174,6 +176,9 @@ mod tests {
             &["pubbot", "worker", "--group", "a.b"],
             &["pubbot", "up", "-q", "-v"],
             &["pubbot", "dead"],
+            &["pubbot", "settings", "set"],
+            &["pubbot", "settings", "list", "--in", "#no-network"],
+            &["pubbot", "say", "--tag", "a b", "text"],
             &["pubbot", "dead", "show"],
             &["pubbot", "dead", "retry"],
             &["pubbot", "dead", "retry", "--all", "x"],

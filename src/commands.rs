@@ -9,6 +9,7 @@ pub mod migrate;
 pub mod people;
 pub mod publish;
 pub mod say;
+pub mod settings;
 pub mod tail;
 pub mod up;
 pub mod worker;

@@ -7,6 +7,7 @@
 mod actions;
 pub mod address;
 mod archive;
+mod channels;
 mod environment;
 mod login;
 pub mod network;
@@ -55,6 +56,8 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Where each route leads.
     pub routes: BTreeMap<String, Vec<Target>>,
+    /// What is set in channels: tags, and plugins that are off.
+    pub channels: Vec<channels::Setting>,
     /// How long what was said is kept.
     pub keep: Keep,
     /// The worker's group.
@@ -164,6 +167,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let permits = actions::actions(section.section("actions"));
     networks.iter_mut().for_each(|network| network.permits = permits.clone());
     let routes = routes(section.section("routes"), &names);
+    let channels = channels::channels(section.section("channels"), &names);
     let keep = archive::archive(section.section("archive"), &names);
     let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();
@@ -175,6 +179,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         database,
         networks,
         routes,
+        channels,
         keep,
         group,
         ordered,
@@ -243,9 +248,8 @@ fn routes(mut section: Section<'_>, networks: &[String]) -> BTreeMap<String, Vec
 
 fn route(section: &mut Section<'_>, name: &str, Entry { key, node }: Entry, networks: &[String]) -> Vec<Target> {
     let what = section.path(name);
-    let is_word = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_word) {
-        section.complain(&key, format!("{name:?} is no route's name: use 1 to 64 characters, no '/' and no spaces"));
+    if let Err(why) = store::settings::check_route(name) {
+        section.complain(&key, why);
     }
     let Some(Found { value, .. }) = section.as_list(&what, node) else { return Vec::new() };
     let targets = value.into_iter().filter_map(|node| section.as_text(&what, node)).collect::<Vec<_>>();

@@ -22,6 +22,7 @@ mod ordered;
 mod people;
 mod queues;
 mod service;
+mod settings;
 mod state;
 mod tidy;
 mod world;

@@ -2,11 +2,9 @@
 //!
 //! To add one: write `src/<name>.rs` with `pub fn plugin() -> Plugin` and its tests, and add a line to the list.
 
-use std::collections::BTreeMap;
-
 use protocol::Target;
 use store::Store;
-use worker::Plugin;
+use worker::{LiveSettings, Plugin};
 
 pub mod archive;
 mod echo;
@@ -16,14 +14,17 @@ mod music;
 mod people;
 mod ping;
 mod say;
+pub mod settings;
 mod uptime;
 mod version;
 
 /// What plugins need to know of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where each route leads.
-    pub routes: BTreeMap<String, Vec<Target>>,
+    /// What can be changed while the bot runs: where routes lead, which channels subscribe to which tags.
+    pub live: LiveSettings,
+    /// The names of all networks.
+    pub networks: Vec<String>,
     /// Every configured channel.
     pub channels: Vec<Target>,
     /// The bot's version.
@@ -34,7 +35,16 @@ pub struct Settings {
 
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
-    let mut plugins = vec![
+    let mut all = forgetful(settings);
+    if let Some(store) = &settings.store {
+        all.extend(remembering(settings, store));
+    }
+    all
+}
+
+/// Those that need no database.
+fn forgetful(settings: &Settings) -> Vec<Plugin> {
+    vec![
         help::plugin(),
         ping::plugin(),
         echo::plugin(),
@@ -42,18 +52,22 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         version::plugin(settings.version),
         foobar::plugin(),
         music::plugin(settings),
-        say::plugin(settings.routes.clone()),
-    ];
-    if let Some(store) = &settings.store {
-        plugins.push(people::plugin());
-        plugins.push(archive::plugin(store.clone()));
-    }
-    plugins
+        say::plugin(settings.live.clone()),
+    ]
+}
+
+/// Those that do.
+fn remembering(settings: &Settings, store: &Store) -> Vec<Plugin> {
+    vec![
+        archive::plugin(store.clone()),
+        people::plugin(),
+        settings::plugin(settings.live.clone(), settings.networks.clone()),
+    ]
 }
 
 /// The names of all plugins, those that need a database included.
-pub const NAMES: [&str; 10] =
-    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "people", "archive"];
+pub const NAMES: [&str; 11] =
+    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive", "people", "settings"];
 
 #[cfg(test)]
 mod tests {

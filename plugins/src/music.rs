@@ -3,16 +3,22 @@
 //! It is said where the route `music` leads; without such a route, in every configured channel.
 
 use protocol::{MusicTrack, Target};
-use worker::{Event, Plugin, Reply, State, event};
+use worker::{Event, LiveSettings, Plugin, Reply, State, event};
 
 use crate::Settings;
 
+/// The route that music takes, if there is one of this name.
+const ROUTE: &str = "music";
+
 /// Where music is announced.
-struct Places(Vec<Target>);
+struct Places {
+    settings: LiveSettings,
+    channels: Vec<Target>,
+}
 
 pub(crate) fn plugin(settings: &Settings) -> Plugin {
-    let places = settings.routes.get("music").unwrap_or(&settings.channels).clone();
-    Plugin::new("music").state(Places(places)).on(event("music.track"), now_playing).on(event("music.stop"), stopped)
+    let places = Places { settings: settings.live.clone(), channels: settings.channels.clone() };
+    Plugin::new("music").state(places).on(event("music.track"), now_playing).on(event("music.stop"), stopped)
 }
 
 async fn now_playing(track: Event<MusicTrack>, places: State<Places>) -> Vec<Reply> {
@@ -27,19 +33,25 @@ async fn stopped(places: State<Places>) -> Vec<Reply> {
 }
 
 fn everywhere(places: &Places, text: &str) -> Vec<Reply> {
-    places.0.iter().map(|place| Reply::text(text).to(place.clone())).collect()
+    let now = places.settings.now();
+    let route = now.routes().find(|(name, _)| *name == ROUTE).map(|(_, targets)| targets);
+    route.unwrap_or(&places.channels).iter().map(|place| Reply::text(text).to(place.clone())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+    use store::settings::{Name, Scope, Value};
     use worker::testing::FakeChat;
 
     fn settings(routes: &[(&str, &str)]) -> Settings {
         let channels = ["test/#a", "test/#b"].map(|text| text.parse().unwrap());
-        let routes = routes.iter().map(|(name, to)| (name.to_string(), vec![to.parse().unwrap()])).collect();
-        Settings { routes, channels: channels.into(), ..Settings::default() }
+        let routes = routes.iter().map(|(name, to)| {
+            (Scope::Everywhere, Name::Route(name.to_string()), Value::Targets(vec![to.parse().unwrap()]))
+        });
+        let live = LiveSettings::new(routes.collect(), None);
+        Settings { live, channels: channels.into(), ..Settings::default() }
     }
 
     #[tokio::test]

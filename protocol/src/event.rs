@@ -324,7 +324,8 @@ pub struct MusicTrack {
     pub album: Option<String>,
 }
 
-/// Body of `say.<route>`: anybody asks for this to be said where the route leads.
+/// Body of `say.<route>`: anybody asks for this to be said where the route leads; and of `say.tags`: in every channel that
+/// subscribes to one of its tags and blocks none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Say {
     /// A line, or a list of lines.
@@ -332,6 +333,9 @@ pub struct Say {
     /// How to say it.
     #[serde(default)]
     pub kind: ReplyKind,
+    /// What it is about, as `github:org/repo`: only under the key `say.tags`. Without any it is said under `default`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// Body of `gap.<proto>.<network>`: events of this network were not kept, because the broker was away for longer than

@@ -9,6 +9,9 @@ use uuid::Uuid;
 /// The longest routing key and pattern, in bytes: an AMQP 0-9-1 short string.
 pub const MAX_KEY_BYTES: usize = 255;
 
+/// The key of what is said by tags.
+const SAY_TAGS: &str = "say.tags";
+
 /// The longest channel word, in bytes. With `chat.`, a protocol's name and the longest type it stays within a key.
 const MAX_CHANNEL_WORD_BYTES: usize = 200;
 
@@ -125,12 +128,17 @@ impl RoutingKey {
         Self::parse(&format!("gap.{proto}.{}", channel_word(network)))
     }
 
-    /// `say.<route>`: anybody asks for something to be said where the route leads.
+    /// `say.<route>`: anybody asks for something to be said where the route leads. No route is called `tags`.
     ///
     /// # Errors
     /// When the route's name is not one word of a key.
     pub fn say(route: &str) -> Result<Self, KeyError> {
         Self::parse(&format!("say.{}", channel_word(route)))
+    }
+
+    /// `say.tags`: anybody asks for something to be said in the channels that subscribe to its tags.
+    pub fn say_by_tags() -> Self {
+        RoutingKey(SAY_TAGS.into())
     }
 
     /// What kind of chat event this is the key of; `None` for everything else.

@@ -57,6 +57,7 @@ fn every_type_of_event_reads_and_writes_its_golden_file() {
     stays_the_same::<MusicTrack>("music.track");
     stays_the_same::<Value>("music.stop");
     stays_the_same::<Say>("say");
+    stays_the_same::<Say>("say-tags");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use store::{Schema, Step, Store};
 use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, unless_closed};
-use crate::{database, logs, runtime};
+use crate::{bot, database, logs, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +29,9 @@ pub struct Migrate {
     /// Take so many steps back: what is in their tables is lost
     #[arg(long, value_name = "COUNT", conflicts_with = "status", value_parser = clap::value_parser!(u32).range(1..))]
     down: Option<u32>,
+    /// Of the steps to this plugin's own tables
+    #[arg(long, value_name = "NAME", requires = "down")]
+    plugin: Option<String>,
 }
 
 impl Migrate {
@@ -37,8 +40,13 @@ impl Migrate {
         logs::start(options, environment, logs::Default::Quiet)?;
         runtime::block_on(async {
             let store = database::open(&config)?;
+            // they say which tables they need
+            bot::plugins(&config, &store);
             let done = match self {
                 Migrate { status: true, .. } => store.schema().await.map(|schema| told(&schema)),
+                Migrate { down: Some(steps), plugin: Some(plugin), .. } => {
+                    store.migrate_plugin_back(&plugin, steps).await.map(|steps| taken("back", &steps))
+                }
                 Migrate { down: Some(steps), .. } => store.migrate_back(steps).await.map(|steps| taken("back", &steps)),
                 Migrate { .. } => store.migrate().await.map(|steps| taken("taken", &steps)),
             };

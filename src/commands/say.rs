@@ -12,23 +12,29 @@ use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::nearest::did_you_mean;
-use crate::{bot, broker, input, logs, runtime};
+use crate::{bot, broker, database, input, logs, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
   pubbot say libera/#pubbot hello there     in a channel
   pubbot say libera/alice psst              in private
   pubbot say console/#console hello         at the terminal of `pubbot up`
-  tail -1 build.log | pubbot say reindex -  where the route `reindex` of the configuration leads";
+  tail -1 build.log | pubbot say reindex -  where the route `reindex` leads
+  pubbot say --tag github:org/repo --tag github:org 'a new release'
+                                            in the channels that subscribe to one of these tags";
 
 /// Say something in a channel, to somebody, or where a route leads
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Say {
+    /// Say it in every channel that subscribes to this tag (and blocks none of its tags); then no TARGET is given
+    /// [may be repeated]
+    #[arg(long, value_name = "TAG", value_parser = tag)]
+    tag: Vec<String>,
     /// network/#channel, network/nick, or a route's name
     target: String,
     /// What to say, each line of it; `-` reads it from standard input
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present = "tag", trailing_var_arg = true, allow_hyphen_values = true)]
     pub text: Vec<String>,
 }
 
@@ -37,27 +43,63 @@ pub struct Say {
 enum To {
     Place(Target),
     Route { name: String, key: RoutingKey },
+    Tags(Vec<String>),
 }
 
 impl Say {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
         let config = Config::load(environment, &options.overrides_without_secrets())?;
         logs::start(options, environment, logs::Default::Quiet)?;
-        let to = to(&self.target, &config.routes)?;
-        let text = input::or_stdin(self.text.join(" "))?;
-        if text.trim().is_empty() {
-            return Err(Failure::usage("there is nothing to say"));
-        }
         runtime::block_on(async {
+            let (to, words) = self.addressed(&config).await?;
+            let text = input::or_stdin(words.join(" "))?;
+            if text.trim().is_empty() {
+                return Err(Failure::usage("there is nothing to say"));
+            }
             let broker = broker::from_outside(&config, "say").await?;
             let said = match &to {
                 To::Place(target) => say(&*broker, target, text).await,
-                To::Route { key, .. } => publish(&*broker, route(key, text)?).await,
+                To::Route { key, .. } => publish(&*broker, route(key, text, Vec::new())?).await,
+                To::Tags(tags) => publish(&*broker, route(&RoutingKey::say_by_tags(), text, tags.clone())?).await,
             };
             broker.close().await;
             said.map_err(|why| explain(why, &to))
         })
     }
+}
+
+impl Say {
+    /// Where it goes, and what is said.
+    async fn addressed(self, config: &Config) -> Result<(To, Vec<String>), Failure> {
+        let Say { tag, target, text } = self;
+        if !tag.is_empty() {
+            // there is no target, so what stands first belongs to the text
+            return Ok((To::Tags(tag), std::iter::once(target).chain(text).collect()));
+        }
+        let to = match to(&target, &config.routes) {
+            Err(_) if !target.contains('/') => to(&target, &all_routes(config).await)?,
+            to => to?,
+        };
+        Ok((to, text))
+    }
+}
+
+/// The routes of the file and of the database. One that can't be asked knows none.
+async fn all_routes(config: &Config) -> BTreeMap<String, Vec<Target>> {
+    let mut settings = bot::file_settings(config);
+    if let Ok(store) = database::open(config) {
+        match store.settings().all().await {
+            Ok(database) => settings = settings.under(&database),
+            Err(why) => tracing::warn!(%why, "routes that were set while the bot runs are not known here"),
+        }
+        store.close().await;
+    }
+    settings.routes().map(|(name, targets)| (name.to_owned(), targets.to_vec())).collect()
+}
+
+/// A tag.
+fn tag(text: &str) -> Result<String, String> {
+    store::settings::check_tag(text).map(|()| text.to_owned())
 }
 
 /// What a target means: with a `/` a place, else a route.
@@ -102,9 +144,9 @@ async fn say(broker: &dyn Broker, target: &Target, text: String) -> Result<(), E
     }
 }
 
-/// The event that asks for it to be said where the route leads.
-fn route(key: &RoutingKey, text: String) -> Result<Event, Failure> {
-    let body = SayBody { content: Lines::from(text), kind: ReplyKind::Chat };
+/// The event that asks for it to be said where the route leads, or by its tags.
+fn route(key: &RoutingKey, text: String, tags: Vec<String>) -> Result<Event, Failure> {
+    let body = SayBody { content: Lines::from(text), kind: ReplyKind::Chat, tags };
     let json = serde_json::to_string(&body).map_err(Failure::failed)?;
     event(key.clone(), &json, &System)
 }
@@ -116,6 +158,9 @@ fn explain(why: Error, to: &To) -> Failure {
         }
         (Error::Unroutable(_), To::Route { name, .. }) => {
             Failure::failed(format!("nobody takes what is said to the route {name}: is a worker running?"))
+        }
+        (Error::Unroutable(_), To::Tags(_)) => {
+            Failure::failed("nobody takes what is said by tags: is a worker running?")
         }
         (why, _) => why.into(),
     }

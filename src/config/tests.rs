@@ -500,3 +500,18 @@ fn files_of_certificates_are_read_at_the_start_and_told_with_what_is_wrong_with_
         load_over(&text(&[("ca_file", "nowhere.pem"), ("client_cert_file", "nowhere.pem")]), &[], needless).is_ok()
     );
 }
+
+#[test]
+fn a_channels_tags_and_plugins_are_read_with_their_mistakes() {
+    let networks = "[networks.a]\nurl = 'irc://h'\n";
+    let table = |lines: &str| format!("{networks}[channels.'a/#c']\n{lines}");
+    let config = load(&table("subscribe = ['x']\nblock = []\nplugins_off = ['echo']"), &[]).unwrap();
+    let told: Vec<String> =
+        config.channels.iter().map(|(place, name, value)| format!("{place} {name} {value}")).collect();
+    assert_eq!(told, ["a/#c subscribe x", "a/#c block ", "a/#c plugin.echo off"]);
+    complains(&table("subscribe = ['a b']"), "4:14", &["no tag"]);
+    complains(&table("plugins_off = ['eco']"), "4:16", &["no plugin \"eco\"", "echo"]);
+    complains(&table("mood = 'merry'"), "4:1", &["unknown key \"mood\""]);
+    complains(&format!("{networks}[channels.'b/#c']\nsubscribe = []"), "3:11", &["no network \"b\""]);
+    complains("[routes]\ntags = ['console/#console']", "2:1", &["say.tags"]);
+}

@@ -51,6 +51,20 @@ pub enum Error {
         /// The first step that this version does not know.
         step: String,
     },
+    /// What was to be remembered is too long, or is none of what it should be.
+    #[error("{what}: {why}")]
+    Unfit {
+        /// What.
+        what: String,
+        /// Why it is not taken.
+        why: String,
+    },
+    /// The transaction had taken too long, and was taken back.
+    #[error("the transaction took longer than {limit:?}, so it was taken back: nothing of it is changed")]
+    TooLong {
+        /// How long it may take.
+        limit: std::time::Duration,
+    },
     /// It refused something that should have been right.
     #[error("the database at {database} refused: {why}")]
     Refused {

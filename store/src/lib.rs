@@ -9,8 +9,11 @@ mod error;
 mod fold;
 pub mod logs;
 pub mod people;
+pub mod plugin_data;
+mod plugin_steps;
 mod schema;
 pub mod search;
+pub mod settings;
 mod sql;
 mod store;
 #[cfg(feature = "testing")]
@@ -19,5 +22,8 @@ pub mod words;
 
 pub use error::Error;
 pub use fold::{fold, fold_char};
+pub use plugin_steps::PluginSteps;
 pub use schema::{Schema, Step};
 pub use store::{Engine, Store, Writing};
+/// For plugins that bring tables of their own.
+pub use {sea_orm, sea_orm_migration};

@@ -4,19 +4,22 @@ use migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
-use crate::{Engine, Error, Store, connect};
+use crate::{Engine, Error, PluginSteps, Store, connect};
+
+/// Where it is written down which steps were taken.
+const TABLE: &str = "migrations";
 
 /// The shape of a database's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// All steps, in order: those that this version knows, then those that it doesn't.
+    /// All steps, in order: those that this version knows, then those that it doesn't; after them those of plugins.
     pub steps: Vec<Step>,
 }
 
 /// A step of its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Its name: the day, a number, and what it brought.
+    /// Its name: the day, a number, and what it brought. One of a plugin has the plugin's name and `/` in front.
     pub name: String,
     /// The database has it.
     pub taken: bool,
@@ -51,7 +54,17 @@ impl Schema {
     }
 
     pub(crate) async fn of(store: &Store) -> Result<Self, Error> {
-        taken(store.engine(), store.unchecked()).await.map(Self::from_taken).map_err(|why| store.error(&why))
+        Self::read(store, store.unchecked()).await.map_err(|why| store.error(&why))
+    }
+
+    async fn read(store: &Store, on: &impl ConnectionTrait) -> Result<Self, DbErr> {
+        let mut steps = steps(migrations::names(), taken(store.engine(), on, TABLE).await?);
+        for plugin in store.plugins() {
+            let taken = taken(store.engine(), on, &plugin.table()).await?;
+            let plugins = self::steps(plugin.names(), taken).into_iter();
+            steps.extend(plugins.map(|step| Step { name: plugin.full_name(&step.name), ..step }));
+        }
+        Ok(Schema { steps })
     }
 
     pub(crate) async fn forward(store: &Store) -> Result<Vec<String>, Error> {
@@ -64,11 +77,17 @@ impl Schema {
             Err(why) => return Err(why),
         }
         let transaction = store.begin().await?;
-        // another process may be about to do the same, and be done by now: then no step is left
-        alone(&transaction).await.map_err(|why| store.error(&why))?;
-        let before =
-            taken(store.engine(), &transaction).await.map(Self::from_taken).map_err(|why| store.error(&why))?;
-        Migrator::up(&transaction, None).await.map_err(|why| store.error(&why))?;
+        let walk = async {
+            // another process may be about to do the same, and be done by now: then no step is left
+            alone(&transaction).await?;
+            let before = Self::read(store, &transaction).await?;
+            Migrator::up(&transaction, None).await?;
+            for plugin in store.plugins() {
+                plugin.walk(&transaction, store.engine(), None).await?;
+            }
+            Ok(before)
+        };
+        let before: Schema = walk.await.map_err(|why| store.error(&why))?;
         transaction.commit().await.map_err(|why| store.error(&why))?;
         Ok(before.steps.into_iter().filter(|step| !step.taken).map(|step| step.name).collect())
     }
@@ -82,16 +101,16 @@ impl Schema {
         alone(&transaction).await.map_err(|why| store.error(&why))?;
         Migrator::down(&transaction, Some(steps)).await.map_err(|why| store.error(&why))?;
         transaction.commit().await.map_err(|why| store.error(&why))?;
-        let taken = before.steps.into_iter().rev().filter(|step| step.taken);
-        Ok(taken.take(steps as usize).map(|step| step.name).collect())
+        Ok(last_taken(before, steps, |name| !name.contains('/')))
     }
 
-    fn from_taken(taken: Vec<String>) -> Self {
-        let known = migrations::names();
-        let step = |name: &String| Step { name: name.clone(), taken: taken.contains(name), known: true };
-        let foreign = taken.iter().filter(|name| !known.contains(name));
-        let foreign = foreign.map(|name| Step { name: name.clone(), taken: true, known: false });
-        Schema { steps: known.iter().map(step).chain(foreign).collect() }
+    pub(crate) async fn plugin_back(store: &Store, plugin: &PluginSteps, steps: u32) -> Result<Vec<String>, Error> {
+        let before = Self::of(store).await?;
+        let transaction = store.begin().await?;
+        plugin.walk(&transaction, store.engine(), Some(steps)).await.map_err(|why| store.error(&why))?;
+        transaction.commit().await.map_err(|why| store.error(&why))?;
+        let prefix = plugin.full_name("");
+        Ok(last_taken(before, steps, |name| name.starts_with(&prefix)))
     }
 }
 
@@ -105,16 +124,29 @@ async fn alone(on: &DatabaseTransaction) -> Result<(), DbErr> {
     }
 }
 
+/// The last steps that were taken, of those that count; the last first.
+fn last_taken(before: Schema, steps: u32, counts: impl Fn(&str) -> bool) -> Vec<String> {
+    let taken = before.steps.into_iter().rev().filter(|step| step.taken && counts(&step.name));
+    taken.take(steps as usize).map(|step| step.name).collect()
+}
+
+fn steps(known: Vec<String>, taken: Vec<String>) -> Vec<Step> {
+    let step = |name: &String| Step { name: name.clone(), taken: taken.contains(name), known: true };
+    let foreign = taken.iter().filter(|name| !known.contains(name));
+    let foreign = foreign.map(|name| Step { name: name.clone(), taken: true, known: false });
+    known.iter().map(step).chain(foreign).collect()
+}
+
 /// The names of the steps that a database has had; none if it is empty.
-async fn taken(engine: Engine, on: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+async fn taken(engine: Engine, on: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
     let is_there = match engine {
-        Engine::Sqlite => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
-        Engine::Postgres => "SELECT 1 WHERE to_regclass('migrations') IS NOT NULL",
+        Engine::Sqlite => format!("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{table}'"),
+        Engine::Postgres => format!("SELECT 1 WHERE to_regclass('\"{table}\"') IS NOT NULL"),
     };
     let backend = on.get_database_backend();
     if on.query_one_raw(Statement::from_string(backend, is_there)).await?.is_none() {
         return Ok(Vec::new());
     }
-    let names = Statement::from_string(backend, "SELECT version FROM migrations ORDER BY version");
+    let names = Statement::from_string(backend, format!("SELECT version FROM \"{table}\" ORDER BY version"));
     on.query_all_raw(names).await?.iter().map(|row| row.try_get_by_index(0)).collect()
 }

@@ -1,7 +1,7 @@
 //! The database of a process: what reads, what writes, and whether its tables are those of this version.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -9,7 +9,7 @@ use sea_orm::{
 
 use crate::archive::Places;
 use crate::connect::{self, Connections};
-use crate::{Error, Schema};
+use crate::{Error, PluginSteps, Schema};
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ struct Inner {
     places: Places,
     /// Its tables were seen to be those of this version.
     fits: AtomicBool,
+    /// The plugins that have tables of their own.
+    plugins: Mutex<Vec<PluginSteps>>,
 }
 
 /// A transaction that writes. Dropped without [`commit`](Writing::commit), it has changed nothing.
@@ -85,6 +87,7 @@ impl Store {
                 reader,
                 places: Places::default(),
                 fits: AtomicBool::new(false),
+                plugins: Mutex::default(),
             }),
         })
     }
@@ -119,6 +122,14 @@ impl Store {
         Ok(Writing { transaction, store: self.clone() })
     }
 
+    /// Expects a plugin's tables, too, from now on: its steps are taken with the others, and missed like them.
+    pub fn expect(&self, steps: PluginSteps) {
+        let mut plugins = self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.retain(|known| known.plugin != steps.plugin);
+        plugins.push(steps);
+        self.inner.fits.store(false, Ordering::Release);
+    }
+
     /// Which steps its tables have had, and which are to come.
     ///
     /// # Errors
@@ -145,6 +156,23 @@ impl Store {
         Schema::back(self, steps).await
     }
 
+    /// The same for a plugin whose tables are [expected](Store::expect).
+    ///
+    /// # Errors
+    /// As [`migrate_back`](Store::migrate_back), and when the plugin has no steps.
+    pub async fn migrate_plugin_back(&self, plugin: &str, steps: u32) -> Result<Vec<String>, Error> {
+        let plugins = self.plugins();
+        let known = plugins.iter().find(|known| known.plugin == plugin).ok_or_else(|| Error::Unfit {
+            what: format!("the plugin {plugin} brings no tables of its own"),
+            why: match plugins.as_slice() {
+                [] => "no plugin does".to_owned(),
+                some => format!("those that do are {}", some.iter().map(|it| it.plugin).collect::<Vec<_>>().join(", ")),
+            },
+        })?;
+        self.inner.fits.store(false, Ordering::Release);
+        Schema::plugin_back(self, known, steps).await
+    }
+
     /// Closes all connections: what is written is on the disk, and SQLite needs no second file any more.
     pub async fn close(&self) {
         let Inner { writer, reader, .. } = &*self.inner;
@@ -156,6 +184,11 @@ impl Store {
     /// An error of a statement.
     pub fn error(&self, error: &DbErr) -> Error {
         Error::of(&self.inner.place, error)
+    }
+
+    /// The plugins that have tables of their own.
+    pub(crate) fn plugins(&self) -> Vec<PluginSteps> {
+        self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The channels that the archive knows.

@@ -4,7 +4,9 @@
 
 mod archive;
 mod people;
+mod plugin_data;
 mod schema;
+mod settings;
 
 /// Makes a test of each function for SQLite and one for PostgreSQL.
 macro_rules! on_both {

@@ -38,6 +38,8 @@ pub(crate) struct Taker {
     pub(crate) waits: Waits,
     handler: Erased,
     states: Arc<States>,
+    #[cfg(feature = "store")]
+    plugin: &'static str,
     timeout: Duration,
     any_age: bool,
     replayed: bool,
@@ -117,6 +119,8 @@ fn taker(plugin: &Plugin, entry: &BatchEntry, group: &str, states: Arc<States>) 
         waits: Waits::default(),
         handler: entry.handler.clone(),
         states,
+        #[cfg(feature = "store")]
+        plugin: plugin.name,
         timeout: spec.timeout,
         any_age: spec.any_age,
         replayed: spec.replayed,
@@ -191,7 +195,10 @@ impl Runner {
         if is_old {
             self.skip_old();
         }
-        !is_old && (taker.replayed || !is_replayed) && taker.pattern.matches(&event.key)
+        let fits = !is_old && (taker.replayed || !is_replayed) && taker.pattern.matches(&event.key);
+        #[cfg(feature = "store")]
+        let fits = fits && self.is_on(taker.plugin, event, chat.as_ref());
+        fits
     }
 
     /// Tries an event alone that came to a handler of batches again and again. If it fails and has killed nobody, it

@@ -37,6 +37,13 @@ impl Catalogue {
         Catalogue { entries, prefix: prefix.to_owned() }
     }
 
+    /// What these plugins offer.
+    #[cfg(feature = "store")]
+    pub(crate) fn only(&self, plugin: impl Fn(&str) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|entry| plugin(entry.plugin)).cloned().collect();
+        Catalogue { entries, prefix: self.prefix.clone() }
+    }
+
     /// The command or else the handler of that name; a command's prefix may stand before it.
     pub fn find(&self, name: &str) -> Option<&Entry> {
         let name = name.strip_prefix(&self.prefix).unwrap_or(name).to_ascii_lowercase();

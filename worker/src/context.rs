@@ -18,7 +18,12 @@ pub struct Context {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) ambient: Arc<dyn Ambient>,
     #[cfg(feature = "store")]
+    pub(crate) plugin: &'static str,
+    #[cfg(feature = "store")]
     pub(crate) database: Option<store::Store>,
+    /// That of a transactional handler.
+    #[cfg(feature = "store")]
+    pub(crate) transaction: Option<crate::transaction::Open>,
 }
 
 /// What led to the handler.

@@ -9,18 +9,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+#[cfg(feature = "store")]
+use store::settings::Scope;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::brief::brief;
 use crate::context::Matched;
 use crate::error::Failure;
 use crate::executor::{Loss, SPARE_THREADS};
-use crate::handler::Running;
 use crate::lanes::{Lane, Seat, TakenOver};
 use crate::matcher::Hit;
 use crate::publish::{self, Origin, PUBLISH_WITHIN};
+#[cfg(feature = "store")]
+use crate::reply::Place;
 use crate::runner::{Ready, Runner, Work};
-use crate::{Context, Error, Reply, people};
+#[cfg(feature = "store")]
+use crate::transaction;
+use crate::{Catalogue, Context, Error, Reply, people};
 
 /// How often the watch looks for handlers that don't return.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -45,7 +50,8 @@ impl Runner {
             let context = self.context(handler, &work, matched);
             work.running = index;
             seat.put(work, Instant::now() + handler.timeout + GRACE);
-            let returned = replies(run(seat, handler.timeout, begun(handler, context)).await);
+            let called = Box::pin(self.call(handler, context));
+            let returned = replies(run(seat, handler.timeout, called).await);
             work = seat.take()?;
             let said = match returned {
                 Ok(replies) => self.say(&mut work, index, replies).await,
@@ -58,17 +64,61 @@ impl Runner {
         Some(work)
     }
 
+    /// Calls a handler, if it is for whoever asks; in a transaction if it wants one.
+    async fn call(&self, handler: &Ready, context: Context) -> Result<Vec<Reply>, Error> {
+        if let Some(role) = handler.role {
+            people::check(people::sender(&context), role).await?;
+        }
+        #[cfg(feature = "store")]
+        if handler.transactional {
+            return transaction::run(&handler.handler, &handler.name, context, &self.main).await;
+        }
+        (handler.handler)(context).await
+    }
+
     fn context(&self, handler: &Ready, work: &Work, matched: Matched) -> Context {
         Context {
             event: work.event.clone(),
             chat: work.chat.clone(),
             matched,
             states: handler.states.clone(),
-            catalogue: self.catalogue.clone(),
+            catalogue: self.catalogue(work),
             ambient: self.ambient.clone(),
             #[cfg(feature = "store")]
+            plugin: handler.plugin,
+            #[cfg(feature = "store")]
             database: self.database.clone(),
+            #[cfg(feature = "store")]
+            transaction: None,
         }
+    }
+
+    /// What plugins offer where the event happened.
+    #[cfg(feature = "store")]
+    fn catalogue(&self, work: &Work) -> Arc<Catalogue> {
+        let settings = self.settings.as_ref().map(crate::LiveSettings::now).filter(|now| now.has_switches());
+        match settings.and_then(|now| Some((now, crate::live::scope(&work.event, work.chat.as_deref())?))) {
+            Some((now, scope)) => Arc::new(self.catalogue.only(|plugin| now.is_on(plugin, &scope))),
+            None => self.catalogue.clone(),
+        }
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn catalogue(&self, _: &Work) -> Arc<Catalogue> {
+        self.catalogue.clone()
+    }
+
+    /// Whether a handler's plugin is silent in the place that it names. (Where the event came from, it would not have run.)
+    #[cfg(feature = "store")]
+    fn is_silenced(&self, handler: &Ready, reply: &Reply) -> bool {
+        let (Place::Elsewhere(to), Some(settings)) = (&reply.to, &self.settings) else { return false };
+        let now = settings.now();
+        now.switches(handler.plugin) && !now.is_on(handler.plugin, &Scope::of(&to.network, &to.channel))
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn is_silenced(&self, _: &Ready, _: &Reply) -> bool {
+        false
     }
 
     /// Publishes what a handler says; the confirms are awaited when the event is settled.
@@ -77,6 +127,9 @@ impl Runner {
         let reply_to = delivery.properties.reply_to.as_deref();
         let origin = Origin { event, chat: chat.as_deref(), reply_to, handler: &self.handlers[index].name };
         for (ordinal, reply) in brief(replies).into_iter().enumerate() {
+            if self.is_silenced(&self.handlers[index], &reply) {
+                continue;
+            }
             let publishing = publish::publish(&*self.broker, &self.networks, &origin, ordinal, reply);
             let too_long = bus::Error::TimedOut { what: "take a reply", after: PUBLISH_WITHIN };
             let confirm = timeout(PUBLISH_WITHIN, publishing).await.unwrap_or(Err(Failure::Unsent(too_long)))?;
@@ -124,16 +177,6 @@ impl Runner {
             }
         }
     }
-}
-
-/// The handler for this event; one that is for some people asks first whether it may run.
-fn begun(handler: &Ready, context: Context) -> Running {
-    let Some(role) = handler.role else { return (handler.handler)(context) };
-    let handler = handler.handler.clone();
-    Box::pin(async move {
-        people::check(people::sender(&context), role).await?;
-        handler(context).await
-    })
 }
 
 /// Runs a handler to its end, or to that of its time.

@@ -98,6 +98,13 @@ pub enum BuildError {
         /// `plugin/handler`.
         name: String,
     },
+    /// A transactional handler needs something to make transactions in.
+    #[cfg(feature = "store")]
+    #[error("the handler {name} is transactional, so its worker needs a database: Worker::database(…)")]
+    NoDatabase {
+        /// `group/plugin/handler`.
+        name: String,
+    },
     /// Each handler of batches has a queue of its own.
     #[error(
         "{first} and {second} take batches from one queue, that of {group}: give one of them another name with .named(…)"

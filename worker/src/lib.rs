@@ -40,6 +40,8 @@ mod handler;
 mod incoming;
 pub mod index;
 mod lanes;
+#[cfg(feature = "store")]
+mod live;
 mod matcher;
 mod people;
 mod plugin;
@@ -50,7 +52,11 @@ mod seen;
 mod serve;
 mod settle;
 mod spec;
+#[cfg(feature = "store")]
+mod storage;
 pub mod testing;
+#[cfg(feature = "store")]
+mod transaction;
 mod worker;
 
 pub use action::Action;
@@ -62,7 +68,11 @@ pub use database::Database;
 pub use error::{BuildError, Error, RunError};
 pub use extract::{Ambience, Args, Captures, Channel, Event, Extract, Sender, State};
 pub use handler::{Handler, IntoReplies};
+#[cfg(feature = "store")]
+pub use live::LiveSettings;
 pub use plugin::Plugin;
 pub use reply::Reply;
 pub use spec::{DEFAULT_TIMEOUT, Example, LONGEST_TIMEOUT, Source, Spec, command, event, trigger};
+#[cfg(feature = "store")]
+pub use storage::{Store, Transaction};
 pub use worker::{Attached, DEFAULT_COMMAND_PREFIX, Worker};

@@ -17,6 +17,8 @@ pub struct Plugin {
     pub(crate) entries: Vec<PluginEntry>,
     pub(crate) batches: Vec<BatchEntry>,
     pub(crate) states: States,
+    #[cfg(feature = "store")]
+    steps: Option<store::PluginSteps>,
 }
 
 pub(crate) struct PluginEntry {
@@ -37,7 +39,14 @@ pub(crate) struct BatchEntry {
 impl Plugin {
     /// A plugin without handlers.
     pub fn new(name: &'static str) -> Self {
-        Plugin { name, entries: Vec::new(), batches: Vec::new(), states: States::new() }
+        Plugin {
+            name,
+            entries: Vec::new(),
+            batches: Vec::new(),
+            states: States::new(),
+            #[cfg(feature = "store")]
+            steps: None,
+        }
     }
 
     /// Adds a handler beside what it reacts to.
@@ -113,6 +122,20 @@ impl Plugin {
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
         self
+    }
+
+    /// The plugin has tables of its own, whose names begin with its name and `_`: these steps make them, in order, and can
+    /// be taken back. `pubbot up` and `pubbot migrate` take them with the bot's own; see [`Transaction`](crate::Transaction).
+    #[cfg(feature = "store")]
+    #[must_use]
+    pub fn migrations(self, steps: fn() -> Vec<Box<dyn store::sea_orm_migration::MigrationTrait>>) -> Self {
+        Plugin { steps: Some(store::PluginSteps { plugin: self.name, steps }), ..self }
+    }
+
+    /// The steps to its own tables, if it has any: for [`Store::expect`](store::Store::expect).
+    #[cfg(feature = "store")]
+    pub fn steps(&self) -> Option<store::PluginSteps> {
+        self.steps
     }
 
     /// Its name.

@@ -1,9 +1,10 @@
 //! What a handler says, before it is known where that goes.
 
 use protocol::{Deed, Lines, ReplyKind, Target};
+use serde::{Deserialize, Serialize};
 
 /// Something to say, or to do ([`Action`](crate::Action)). Without more it goes, as a message, to where the event came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     pub(crate) what: What,
     pub(crate) to: Place,
@@ -11,7 +12,7 @@ pub struct Reply {
 }
 
 /// What a reply is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum What {
     Say {
         content: Lines,
@@ -21,7 +22,7 @@ pub(crate) enum What {
     Do(Deed),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Place {
     Back,
     Private,

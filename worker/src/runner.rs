@@ -46,6 +46,9 @@ const SUSPICIOUS: u32 = 2;
 const SUSPICIOUS_IN_ORDER: u32 = 8;
 /// A suspect that was delivered so often before has killed so many workers, alone.
 const DEATHS: u32 = 3;
+/// How long events wait at the start until settings are read; without a database they go on with what the file says.
+#[cfg(feature = "store")]
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Events older than this are skipped, by handlers that don't ask for them.
 const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -57,6 +60,8 @@ pub(crate) struct Runner {
     pub(crate) catalogue: Arc<Catalogue>,
     #[cfg(feature = "store")]
     pub(crate) database: Option<store::Store>,
+    #[cfg(feature = "store")]
+    pub(crate) settings: Option<crate::LiveSettings>,
     pub(crate) takers: Vec<Taker>,
     /// Who runs a batch reads, and who tries something alone writes.
     pub(crate) batching: RwLock<()>,
@@ -102,6 +107,10 @@ pub(crate) struct Ready {
     pub(crate) role: Option<&'static str>,
     any_age: bool,
     replayed: bool,
+    #[cfg(feature = "store")]
+    pub(crate) plugin: &'static str,
+    #[cfg(feature = "store")]
+    pub(crate) transactional: bool,
 }
 
 /// An event with handlers to run.
@@ -130,6 +139,12 @@ impl Runner {
         let takers = batches::takers(&worker.plugins, &worker.group)?;
         let catalogue = Arc::new(Catalogue::of(&worker.plugins, &worker.prefix));
         let handlers = ready(worker.plugins, &worker.group)?;
+        #[cfg(feature = "store")]
+        if worker.database.is_none()
+            && let Some(Ready { name, .. }) = handlers.iter().find(|handler| handler.transactional)
+        {
+            return Err(BuildError::NoDatabase { name: name.clone() });
+        }
         let topology = broker.topology();
         Ok(Runner {
             queue: topology.worker(&worker.group, Vec::new()).name,
@@ -144,6 +159,8 @@ impl Runner {
             catalogue,
             #[cfg(feature = "store")]
             database: worker.database,
+            #[cfg(feature = "store")]
+            settings: worker.settings,
             lanes: Lanes::default(),
             executor,
             main: Handle::current(),
@@ -187,6 +204,16 @@ impl Runner {
     ) -> Result<(), RunError> {
         // in the runtime that we are in, a handler that doesn't return wouldn't let anybody look
         let is_watched = self.executor.threads().is_some();
+        #[cfg(feature = "store")]
+        if let Some(settings) = &self.settings {
+            // what is off had better be off from the first event on
+            tokio::time::timeout(FIRST_LOOK_WITHIN, settings.refresh()).await.ok();
+        }
+        #[cfg(feature = "store")]
+        let _keeping_up = self
+            .settings
+            .clone()
+            .map(|settings| AbortOnDropHandle::new(self.main.spawn(settings.keep_up(self.stopping.clone()))));
         let _watch = is_watched.then(|| AbortOnDropHandle::new(self.main.spawn(self.clone().watch())));
         let takers = batches.into_iter().enumerate();
         let takers = takers.map(|(taker, events)| self.main.spawn(self.clone().take_batches(taker, events)));
@@ -344,6 +371,8 @@ impl Runner {
                 self.skip_old();
             }
         }
+        #[cfg(feature = "store")]
+        self.leave_out_what_is_off(&mut hits, &event, chat.as_ref());
         if hits.is_empty() {
             return delivery.acknowledge();
         }
@@ -364,6 +393,27 @@ impl Runner {
         };
         if let Some((work, seat)) = self.lanes.enter(lane, Box::new(work), || self.executor.threads()) {
             self.executor.spawn(self.clone().drive(lane, seat, work));
+        }
+    }
+
+    /// Whether a plugin is on where the event happened.
+    #[cfg(feature = "store")]
+    pub(crate) fn is_on(&self, plugin: &str, event: &protocol::Event, chat: Option<&Chat>) -> bool {
+        let settings = self.settings.as_ref().map(crate::LiveSettings::now);
+        let Some(settings) = settings.filter(|settings| settings.switches(plugin)) else { return true };
+        crate::live::scope(event, chat).is_none_or(|scope| settings.is_on(plugin, &scope))
+    }
+
+    /// Leaves out the handlers of plugins that are off where the event happened.
+    #[cfg(feature = "store")]
+    fn leave_out_what_is_off(&self, hits: &mut Vec<Hit>, event: &protocol::Event, chat: Option<&Chat>) {
+        let Some(settings) = self.settings.as_ref().map(crate::LiveSettings::now) else { return };
+        let plugin = |hit: &Hit| self.handlers[hit.handler].plugin;
+        if !hits.iter().any(|hit| settings.switches(plugin(hit))) {
+            return;
+        }
+        if let Some(scope) = crate::live::scope(event, chat) {
+            hits.retain(|hit| settings.is_on(plugin(hit), &scope));
         }
     }
 
@@ -442,6 +492,10 @@ fn ready(plugins: Vec<Plugin>, group: &str) -> Result<Vec<Ready>, BuildError> {
                 role: entry.spec.role,
                 any_age: entry.spec.any_age,
                 replayed: entry.spec.replayed,
+                #[cfg(feature = "store")]
+                plugin: plugin.name,
+                #[cfg(feature = "store")]
+                transactional: entry.spec.transactional,
             });
         }
     }

@@ -42,6 +42,8 @@ pub struct Spec {
     pub(crate) timeout: Duration,
     pub(crate) any_age: bool,
     pub(crate) replayed: bool,
+    #[cfg(feature = "store")]
+    pub(crate) transactional: bool,
 }
 
 impl Spec {
@@ -57,6 +59,8 @@ impl Spec {
             timeout: DEFAULT_TIMEOUT,
             any_age: false,
             replayed: false,
+            #[cfg(feature = "store")]
+            transactional: false,
         }
     }
 
@@ -125,6 +129,20 @@ impl Spec {
     #[must_use]
     pub fn replayed(self) -> Self {
         Spec { replayed: true, ..self }
+    }
+
+    /// It runs in a transaction: what it changes in its [`Store`](crate::Store) or through its
+    /// [`Transaction`](crate::Transaction), what it says, and that it has run for this event become true together when it
+    /// returns `Ok`, or not at all. So an event that is delivered once more, within 7 days, changes nothing once more: the
+    /// handler is not run again, and says what it said.
+    ///
+    /// The transaction may be open for 4 s; after that it is taken back, and the handler is tried again later. On SQLite
+    /// nobody else can write meanwhile, this handler through [`Database`](crate::Database) included: be quick, and do slow
+    /// things elsewhere.
+    #[cfg(feature = "store")]
+    #[must_use]
+    pub fn transactional(self) -> Self {
+        Spec { transactional: true, ..self }
     }
 }
 

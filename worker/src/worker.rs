@@ -40,6 +40,8 @@ pub struct Worker {
     pub(crate) ordered: bool,
     #[cfg(feature = "store")]
     pub(crate) database: Option<store::Store>,
+    #[cfg(feature = "store")]
+    pub(crate) settings: Option<crate::LiveSettings>,
 }
 
 /// On which threads handlers run.
@@ -65,6 +67,8 @@ impl Worker {
             ordered: false,
             #[cfg(feature = "store")]
             database: None,
+            #[cfg(feature = "store")]
+            settings: None,
         }
     }
 
@@ -108,6 +112,13 @@ impl Worker {
     #[must_use]
     pub fn database(self, database: store::Store) -> Self {
         Worker { database: Some(database), ..self }
+    }
+
+    /// What can be changed while it runs: in which channels plugins are on. It keeps up with the database.
+    #[cfg(feature = "store")]
+    #[must_use]
+    pub fn settings(self, settings: crate::LiveSettings) -> Self {
+        Worker { settings: Some(settings), ..self }
     }
 
     /// The clock by which events are too old; the system's unless set.
