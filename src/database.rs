@@ -1,7 +1,6 @@
 //! Opens the configured database, and sees to its tables: `up` brings them up to date by itself, the other roles want that to
 //! have been done. A database that is away stops nobody: chat goes on, and what needs it waits.
 
-use std::path::Path;
 use std::time::Duration;
 
 use store::{Engine, Error, Store};
@@ -16,21 +15,6 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The database; nothing is connected yet.
 pub fn open(config: &Config) -> Result<Store, Failure> {
     Ok(Store::open(config.database.expose())?)
-}
-
-/// The same for a command that works with what is there.
-///
-/// # Errors
-/// When it is a file that is not there.
-pub fn existing(config: &Config) -> Result<Store, Failure> {
-    let store = open(config)?;
-    if store.engine() == Engine::Sqlite && !Path::new(store.place()).exists() {
-        return Err(Failure::failed(format!(
-            "there is no database at {}: `pubbot up` and `pubbot migrate` make one; --database-url says where another is",
-            store.place()
-        )));
-    }
-    Ok(store)
 }
 
 /// For a role that doesn't change the tables itself.
@@ -59,6 +43,21 @@ pub async fn prepare(store: &Store) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// For a command that works with what there is.
+///
+/// # Errors
+/// When it is a file that is not there.
+pub fn existing(config: &Config) -> Result<Store, Failure> {
+    let store = open(config)?;
+    if store.engine() == Engine::Sqlite && !std::fs::exists(store.place()).unwrap_or(true) {
+        return Err(Failure::failed(format!(
+            "there is no database at {}: `pubbot up` and `pubbot migrate` make one; --database-url says where another is",
+            store.place()
+        )));
+    }
+    Ok(store)
 }
 
 /// Goes on trying until the tables are up to date, or we are to stop.

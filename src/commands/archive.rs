@@ -18,11 +18,11 @@ use crate::{database, logs, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
-  pubbot archive channels                                      what there is
-  pubbot archive import --network libera irclogs/libera/*.log  logs of irssi, WeeChat, EnergyMech, mIRC or ZNC
-  pubbot archive export --out archive.jsonl                    everything, as JSON lines, which `import` takes, too
-  pubbot archive forget libera/alice                           take out what an account said, and take in no more
-  pubbot archive drop 1883078492160100353                      take out one line
+  pubbot archive channels                                  what there is
+  pubbot archive import --network libera irclogs/libera/*  logs of irssi, WeeChat, ZNC and others
+  pubbot archive export --out archive.jsonl                everything, as JSON lines
+  pubbot archive forget libera/alice                       nothing more of what this account said
+  pubbot archive drop 1883078492160100353                  one line less
 
 `pubbot search` finds lines and their keys.";
 

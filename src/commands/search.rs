@@ -19,16 +19,18 @@ use crate::{database, logs, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
-  pubbot search borrow checker                           both words
-  pubbot search '\"borrow checker\" -lifetime from:alice'  a phrase, a word that is not there, and who said it
-  pubbot search 'in:libera/#rust after:7d release'       in a channel, in the last seven days
-  pubbot search 'before:2026-11-28 from:bob' --json      everything bob said before that day, for a program
-  pubbot search release --before 1883078492160100353     the next page: what is older than this line
+  pubbot search borrow checker                            both words
+  pubbot search '\"borrow checker\" -lifetime from:alice'   a phrase, but no lifetimes, of alice's
+  pubbot search 'release in:libera/#rust after:7d'        in a channel, in the last seven days
+  pubbot search 'from:bob before:2026-11-28' --json       for a program: all that bob said till then
+  pubbot search release --before 1883078492160100353      the next page: what is older
 
-Filters are from:NICK, in:#CHANNEL, in:NETWORK/#CHANNEL, on:NETWORK, after: and before: with 2026, 2026-11, 2026-11-28,
-2026-11-28T10:00, today, yesterday, 3h, 7d or 2w; a minus before a word, a phrase or from:, in: and on: leaves out. Put a
-search with phrases or a minus into single quotes; before one that begins with a minus, write --.
-The number behind each line is its key: it stays the same for good. Nothing found is no failure: the status is 0.";
+Filters: from:NICK, in:#CHANNEL, in:NETWORK/#CHANNEL, on:NETWORK, and after: and before: with 2026, 2026-11, \
+2026-11-28, 2026-11-28T10:00, today, yesterday, 3h, 7d or 2w. A minus before a word, a phrase or from:, in: and on: \
+leaves out what has it. Put a search with phrases or a minus into single quotes; before one that begins with a minus \
+write --.
+
+The number at the end of a line is its key, which stays the same for good. Nothing found is no failure: the status is 0.";
 
 /// So many are shown in one go: one less than a page of the archive, which tells whether there are more.
 const MAX_SHOWN: i64 = store::archive::MAX_PAGE as i64 - 1;

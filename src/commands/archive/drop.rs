@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Example:
   pubbot archive drop 1883078492160100353
 
-The key stands behind each line that `pubbot search` finds. The line is gone for good; only an import of the log that it
+The key stands behind each line that `pubbot search` finds. The line is gone for good; only an import of the log that it \
 came from would bring it back.";
 
 /// Take single lines out of the archive, for good
@@ -31,7 +31,11 @@ impl Drop {
                 false => missing.push(key.to_string()),
             }
         }
-        tell(&if dropped == 1 { "1 line dropped".to_owned() } else { format!("{dropped} lines dropped") });
+        match dropped {
+            0 => {}
+            1 => tell("1 line dropped"),
+            dropped => tell(&format!("{dropped} lines dropped")),
+        }
         match missing.as_slice() {
             [] => Ok(()),
             missing => Err(Failure::failed(format!(

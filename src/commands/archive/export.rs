@@ -24,14 +24,16 @@ use crate::zone::Zone;
 
 const EXAMPLES: &str = "\
 Examples:
-  pubbot archive export --out archive.jsonl                     everything, as JSON lines
+  pubbot archive export --out archive.jsonl                   everything, as JSON lines
   pubbot archive export --channel libera/#rust --from 2026-11 --to 2026-12 --format irssi
   pubbot archive export --search 'release from:alice' > releases.jsonl
 
-JSON lines keep everything, and `pubbot archive import` takes them; the texts of irssi and mIRC keep seconds, and are of one
-channel. Several channels come one after the other, each with its oldest line first; what a search finds is in the
-order of its times. --from and --to take what after: and before: take in `pubbot search`: 2026, 2026-11, 2026-11-28,
-2026-11-28T10:00, today, yesterday, 3h, 7d or 2w; --to 2026-12 ends with November.";
+JSON lines keep everything, and `pubbot archive import` takes them; the texts of irssi and mIRC keep seconds, and are of \
+one channel. Several channels come one after the other, each with its oldest line first; what a search finds is in the \
+order of its times.
+
+--from and --to take dates as after: and before: do in `pubbot search`: 2026, 2026-11, 2026-11-28, 2026-11-28T10:00, \
+today, yesterday, 3h, 7d or 2w. --to 2026-12 ends with November.";
 
 /// The formats by the words for them.
 const FORMATS: [(&str, Style); 3] = [("json", Style::Json), ("irssi", Style::Irssi), ("mirc", Style::Mirc)];

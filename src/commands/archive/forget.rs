@@ -15,7 +15,7 @@ const FORGET_EXAMPLES: &str = "\
 Example:
   pubbot archive forget libera/alice
 
-It goes by services accounts, since anybody can take a nick: what was said without an account, as in the logs of other
+It goes by services accounts, since anybody can take a nick: what was said without an account, as in the logs of other \
 programs, stays. `pubbot search from:alice` finds it, and `pubbot archive drop` takes it out.";
 const REMEMBER_EXAMPLES: &str = "\
 Example:
@@ -47,7 +47,8 @@ impl Forget {
         check_network(&network, store, config).await?;
         store.archive().forget(&network, &account, System.now()).await?;
         let taken = store.archive().clear().await?;
-        tell(&format!("{network}/{account} is forgotten: {} lines were taken out", grouped(taken)));
+        let taken = if taken == 1 { "1 line was".to_owned() } else { format!("{} lines were", grouped(taken)) };
+        tell(&format!("{network}/{account} is forgotten: {taken} taken out"));
         Ok(())
     }
 }

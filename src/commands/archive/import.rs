@@ -26,16 +26,20 @@ use crate::zone::Zone;
 const EXAMPLES: &str = "\
 Examples:
   pubbot archive import --network libera irclogs/libera/#rust.log
-  pubbot archive import --network libera --zone +01:00 znc/log/alice/libera/#rust/*.log
+  pubbot archive import --network libera --zone +01:00 log/alice/libera/#rust/*.log
   pubbot archive import --network libera --channel '#rust' --format energymech mech-20261128.log
-  pubbot archive import archive.jsonl                        what `pubbot archive export` wrote
+  pubbot archive import archive.jsonl     what `pubbot archive export` wrote
 
-Formats: irssi, weechat, energymech (and mIRC), znc, json. The channel is told by the paths that irssi, WeeChat and ZNC
-use; lines of JSON name theirs. Run twice, it imports once: whatever is not there yet. What somebody said who is
-forgotten (`pubbot archive forget`) is not imported, and counts as there already.
-Times are taken as those of this computer unless --zone says otherwise, and should be right the first time: with another
-zone they are other lines. For a zone with summer times: TZ=Europe/Berlin pubbot archive import …
-Lines that make no sense are counted, the first ten shown, and the rest imported. The status is 1 if a file can't be read.";
+Formats: irssi, weechat, energymech (and mIRC), znc, json. The channel is told by the paths that irssi, WeeChat and ZNC \
+use; lines of JSON name theirs. Run twice, it imports once: whatever is not there yet. What somebody said who is \
+forgotten (`pubbot archive forget`) is not imported, and counts as there already. What the bot has heard itself and what \
+another has logged are two lines, so import logs of the time before it came.
+
+Times are those of this computer's time zone unless --zone says otherwise. They should be right the first time: imported \
+with another zone, lines are other lines. For a zone with summer times: TZ=Europe/Berlin pubbot archive import …
+
+Lines that make no sense are counted, the first ten are shown, and the rest is imported. The status is 1 if a file can't \
+be read.";
 
 /// The formats by the words for them.
 const FORMATS: [(&str, Format); 5] = [
