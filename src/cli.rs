@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, completions, connector, dead, migrate, people, publish, say, settings, tail, up, worker};
+use crate::commands::{
+    archive, check, completions, connector, dead, migrate, people, publish, say, search, settings, tail, up, worker,
+};
 use crate::config::{Environment, Overrides};
 use crate::failure::Failure;
 
@@ -15,6 +17,7 @@ Examples:
   pubbot up --irc ircs://irc.libera.chat/#channel  a bot in a channel, in one process
   pubbot say libera/#channel hello                 say something from another shell
   pubbot tail 'chat.#'                             watch what happens
+  pubbot search 'release from:alice'               find what was said
 
 Exit status: 0 done, 1 failed, 2 used wrongly, 78 wrong configuration.
 Configuration: pubbot.toml, PUBBOT_… variables over it, options over both.";
@@ -84,6 +87,8 @@ pub enum Command {
     Say(say::Say),
     Publish(publish::Publish),
     Tail(tail::Tail),
+    Search(search::Search),
+    Archive(archive::Archive),
     Dead(dead::Dead),
     Settings(settings::Settings),
     People(people::People),
@@ -102,6 +107,8 @@ impl Command {
             Command::Say(command) => command.run(options, environment),
             Command::Publish(command) => command.run(options, environment),
             Command::Tail(command) => command.run(options, environment),
+            Command::Search(command) => command.run(options, environment),
+            Command::Archive(command) => command.run(options, environment),
             Command::Dead(command) => command.run(options, environment),
             Command::Settings(command) => command.run(options, environment),
             Command::People(command) => command.run(options, environment),
@@ -165,6 +172,13 @@ mod tests {
     }
 
     #[test]
+    fn options_may_follow_what_is_searched_for() {
+        let cli = Cli::try_parse_from(["pubbot", "search", "rust", "lang -python", "--limit", "5"]).unwrap();
+        let Command::Search(search) = cli.command else { panic!() };
+        assert_eq!((search.words.join(" ").as_str(), search.limit), ("rust lang -python", 5));
+    }
+
+    #[test]
     fn nothing_to_do_an_unknown_command_and_a_bad_argument_are_status_2() {
         for arguments in [
             &["pubbot"][..],
@@ -187,6 +201,20 @@ mod tests {
             &["pubbot", "people", "grant", "alice", "admin"],
             &["pubbot", "people", "grant", "libera/alice", "Admin!"],
             &["pubbot", "people", "merge", "1"],
+            &["pubbot", "search"],
+            &["pubbot", "search", "x", "--limit", "0"],
+            &["pubbot", "search", "x", "--limit", "1000"],
+            &["pubbot", "search", "x", "--before", "yesterday"],
+            &["pubbot", "search", "x", "--zone", "Europe/Berlin"],
+            &["pubbot", "archive"],
+            &["pubbot", "archive", "import"],
+            &["pubbot", "archive", "import", "x.log", "--network", "a b"],
+            &["pubbot", "archive", "import", "x.log", "--channel", "libera/#c"],
+            &["pubbot", "archive", "import", "x.log", "--format", "ircd"],
+            &["pubbot", "archive", "export", "--channel", "#c"],
+            &["pubbot", "archive", "forget", "alice"],
+            &["pubbot", "archive", "forget", "libera/#c"],
+            &["pubbot", "archive", "drop", "x"],
         ] {
             assert_eq!(Cli::try_parse_from(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
         }

@@ -52,6 +52,21 @@ pub async fn prepare(store: &Store) -> Result<(), Failure> {
     }
 }
 
+/// For a command that works with what there is.
+///
+/// # Errors
+/// When it is a file that is not there.
+pub fn existing(config: &Config) -> Result<Store, Failure> {
+    let store = open(config)?;
+    if store.engine() == Engine::Sqlite && !std::fs::exists(store.place()).unwrap_or(true) {
+        return Err(Failure::failed(format!(
+            "there is no database at {}: `pubbot up` and `pubbot migrate` make one; --database-url says where another is",
+            store.place()
+        )));
+    }
+    Ok(store)
+}
+
 /// Goes on trying until the tables are up to date, or we are to stop.
 pub async fn keep_trying(store: Store, stop: CancellationToken) -> Result<(), Failure> {
     let mut again = tokio::time::interval(AGAIN_AFTER);

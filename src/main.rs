@@ -15,6 +15,8 @@ mod notify;
 mod roles;
 mod runtime;
 mod signals;
+mod terminal;
+mod zone;
 
 use std::process::ExitCode;
 

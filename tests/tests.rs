@@ -4,6 +4,7 @@
 
 mod actions;
 mod archive;
+mod archive_commands;
 mod chat;
 mod check;
 mod commands;

@@ -15,6 +15,7 @@ use self::letter::Letter;
 use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, unless_closed};
+use crate::terminal::tell;
 use crate::{broker, logs, runtime};
 
 const EXAMPLES: &str = "\
@@ -286,12 +287,6 @@ impl Wanted {
 
 fn print(text: &str) -> Result<(), Failure> {
     unless_closed(writeln!(io::stdout(), "{text}"))
-}
-
-/// For people, beside what is printed.
-fn tell(text: &str) {
-    // who closed standard error wants to know nothing
-    writeln!(io::stderr(), "{text}").ok();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `pubbot tail`: watches events as they happen, one line each, for people or as JSON. It has a queue of its own and
 //! takes nothing away from the workers.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use bus::{Consumer, Delivery, System};
 use clap::Args;
@@ -12,6 +12,7 @@ use tokio::io::{AsyncWriteExt, Stdout};
 use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, unless_closed};
+use crate::terminal::{harmless, harmless_json, tell};
 use crate::{broker, logs, runtime, signals};
 
 const EXAMPLES: &str = "\
@@ -56,11 +57,6 @@ impl Tail {
     }
 }
 
-fn tell(text: &str) {
-    // who closed standard error wants to know nothing
-    writeln!(io::stderr(), "{text}").ok();
-}
-
 /// Prints events until the broker is gone, or nobody reads them any more.
 async fn print(mut events: Consumer, line: fn(&Delivery) -> String) -> Result<(), Failure> {
     let (mut stdout, mut batch) = (tokio::io::stdout(), Vec::with_capacity(BATCH.into()));
@@ -87,17 +83,7 @@ fn json(event: &Delivery) -> String {
         _ => Map::from_iter([("body".to_owned(), String::from_utf8_lossy(&event.body).into())]),
     };
     fields.insert("key".to_owned(), (*event.key).into());
-    let mut line = String::new();
-    for c in Value::Object(fields).to_string().chars() {
-        // JSON escapes the control characters of ASCII only
-        if c.is_control() {
-            line += &format!("\\u{:04x}", u32::from(c));
-        } else {
-            line.push(c);
-        }
-    }
-    line.push('\n');
-    line
+    harmless_json(&Value::Object(fields).to_string()) + "\n"
 }
 
 /// `13:01:02 chat.irc.#rust.chat alice: hello`
@@ -135,11 +121,6 @@ fn summary(fields: &Map<String, Value>) -> String {
         value => format!("{name}={value}"),
     });
     shown.collect::<Vec<_>>().join(" ")
-}
-
-/// Replaces every control character: what somebody says must not steer the terminal.
-fn harmless(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]

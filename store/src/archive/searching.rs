@@ -14,6 +14,13 @@ struct Conditions {
     values: Vec<Value>,
 }
 
+/// Where a page begins: which end of what is found comes first, and the key of the page before.
+#[derive(Clone, Copy)]
+enum Page {
+    Newest(i64),
+    Oldest(i64),
+}
+
 impl Conditions {
     /// Adds one; `?` in it is the value.
     fn add(&mut self, sql: &str, value: impl Into<Value>) {
@@ -22,11 +29,15 @@ impl Conditions {
     }
 
     /// The period, and what is behind the page before.
-    fn add_keys(&mut self, column: &str, query: &Query, before: i64) {
-        let until = query.before.map_or(i64::MAX, key::first).min(before);
-        self.add(&format!("{column} < ?"), until);
-        if let Some(after) = query.after {
-            self.add(&format!("{column} >= ?"), key::first(after));
+    fn add_keys(&mut self, column: &str, query: &Query, page: Page) {
+        let (before, after) = match page {
+            Page::Newest(before) => (before, i64::MIN),
+            Page::Oldest(after) => (i64::MAX, after.saturating_add(1)),
+        };
+        self.add(&format!("{column} < ?"), query.before.map_or(i64::MAX, key::first).min(before));
+        let since = query.after.map_or(i64::MIN, key::first).max(after);
+        if since > i64::MIN {
+            self.add(&format!("{column} >= ?"), since);
         }
     }
 }
@@ -38,14 +49,27 @@ impl Archive<'_> {
     /// # Errors
     /// When the database is away, locked, too slow, or another version's.
     pub async fn search(&self, query: &Query, before: i64, limit: u16) -> Result<Vec<Message>, Error> {
+        self.find(query, Page::Newest(before), limit).await
+    }
+
+    /// The same the other way round: what a search finds after this key (`-1` for the first page), the oldest first.
+    ///
+    /// # Errors
+    /// As [`search`](Archive::search).
+    pub async fn search_onward(&self, query: &Query, after: i64, limit: u16) -> Result<Vec<Message>, Error> {
+        self.find(query, Page::Oldest(after), limit).await
+    }
+
+    async fn find(&self, query: &Query, page: Page, limit: u16) -> Result<Vec<Message>, Error> {
         let mut conditions = Conditions::default();
         let (table, column) = match self.0.engine() {
-            Engine::Sqlite => sqlite(query, before, &mut conditions),
-            Engine::Postgres => postgres(query, before, &mut conditions),
+            Engine::Sqlite => sqlite(query, page, &mut conditions),
+            Engine::Postgres => postgres(query, page, &mut conditions),
         };
+        let order = if matches!(page, Page::Newest(_)) { "DESC" } else { "ASC" };
         let Conditions { sql, values } = conditions;
         let sql = format!(
-            "SELECT {COLUMNS} FROM {table} JOIN places p ON p.id = m.place_id WHERE {} ORDER BY {column} DESC LIMIT {}",
+            "SELECT {COLUMNS} FROM {table} JOIN places p ON p.id = m.place_id WHERE {} ORDER BY {column} {order} LIMIT {}",
             sql.join(" AND "),
             limit.clamp(1, MAX_PAGE)
         );
@@ -55,11 +79,11 @@ impl Archive<'_> {
 }
 
 /// From where, and what is ordered by: the index of words has the same keys, and hands them out in their order.
-fn sqlite(query: &Query, before: i64, conditions: &mut Conditions) -> (&'static str, &'static str) {
+fn sqlite(query: &Query, page: Page, conditions: &mut Conditions) -> (&'static str, &'static str) {
     match to_fts5(query) {
         Fts5::Matching(words) => {
             conditions.add("message_words MATCH ?", words);
-            conditions.add_keys("w.rowid", query, before);
+            conditions.add_keys("w.rowid", query, page);
             return ("message_words w CROSS JOIN messages m ON m.id = w.rowid", "w.rowid");
         }
         Fts5::NotMatching(words) => {
@@ -67,14 +91,14 @@ fn sqlite(query: &Query, before: i64, conditions: &mut Conditions) -> (&'static 
         }
         Fts5::Everything => {}
     }
-    conditions.add_keys("m.id", query, before);
+    conditions.add_keys("m.id", query, page);
     ("messages m", "m.id")
 }
 
-fn postgres(query: &Query, before: i64, conditions: &mut Conditions) -> (&'static str, &'static str) {
+fn postgres(query: &Query, page: Page, conditions: &mut Conditions) -> (&'static str, &'static str) {
     if let Some(words) = to_tsquery(query) {
         conditions.add("m.words @@ ?::tsquery", words);
     }
-    conditions.add_keys("m.id", query, before);
+    conditions.add_keys("m.id", query, page);
     ("messages m", "m.id")
 }

@@ -14,7 +14,7 @@
 //!
 //! For logs that others turn into this format, `event_id` may be missing, and is made of the rest; so may `network` and
 //! `channel`, which are then those into which the log is read, and `text`. Other members are passed over. A line end in
-//! a text becomes a space: a channel's line has none.
+//! a name becomes a space; a text may have some: IRCv3 knows messages of several lines.
 
 use std::io::{Result as IoResult, Write};
 
@@ -103,13 +103,18 @@ pub(super) fn read(line: &str, network: &str, channel: &str) -> Result<(Record, 
         account: line.account.map(one_line),
         msgid: line.msgid.map(one_line),
         whom: line.whom.map(one_line),
-        text: one_line(line.text),
+        text: lines(line.text),
     };
     Ok((record, has_id))
 }
 
 fn one_line(text: String) -> String {
     if text.contains(['\r', '\n', '\0']) { IrcText::one_line(&text).to_string() } else { text }
+}
+
+/// The text with `\n` at the ends of its lines, and without what no text on IRC has.
+fn lines(text: String) -> String {
+    if text.contains(['\r', '\0']) { text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "") } else { text }
 }
 
 /// What is wrong, without “at line 1”, which would be taken for the line of the file.
@@ -150,7 +155,7 @@ mod tests {
         let line = r#"{"at":"2026-11-28T11:00:05+01:00","kind":"action","nick":"alice","text":"a\r\nb","mood":1}"#;
         let (records, broken) = read(Format::Json, &format!("{line}\n{line}\n"), context());
         assert!(broken.is_empty(), "{broken:?}");
-        assert_eq!((&*records[0].network, &*records[0].channel, &*records[0].text), ("libera", "#c", "a b"));
+        assert_eq!((&*records[0].network, &*records[0].channel, &*records[0].text), ("libera", "#c", "a\nb"));
         assert_eq!(records[0].at.to_string(), "2026-11-28T10:00:05.000Z");
         assert_eq!([records[0].seq, records[1].seq], [Some(0), Some(1)]);
         assert_ne!(records[0].event_id, records[1].event_id);
