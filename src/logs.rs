@@ -42,11 +42,12 @@ pub fn start(options: &Options, environment: &Environment, default: Default) -> 
 }
 
 fn filter(options: &Options, variable: Option<&str>, default: Default) -> Result<EnvFilter, Failure> {
-    // whatever lapin knows of a broken connection, the bus says once and in words
+    // whatever lapin knows of a broken connection, the bus says once and in words; sqlx warns of a slow statement with all of
+    // it, which may be 30 KB
     let directives = match (options.verbose, variable) {
         _ if options.quiet => "error,lapin=off",
         (0, Some(filter)) => filter,
-        (0, None) if default == Default::Quiet => "warn,lapin=off",
+        (0, None) if default == Default::Quiet => "warn,lapin=off,sqlx=error",
         (0, None) => "info,lapin=off,sea_orm_migration=warn,sqlx=error",
         (1, _) => {
             "info,pubbot=debug,bus=debug,connector=debug,worker=debug,plugins=debug,store=debug,lapin=off,sea_orm_migration=warn,sqlx=error"
@@ -76,7 +77,7 @@ mod tests {
     fn options_go_before_the_variable_and_the_variable_before_the_default() {
         let shown = |options: &Options, variable| filter(options, variable, Default::Quiet).unwrap().to_string();
         let (plain, loud) = (Options::default(), Options { verbose: 2, ..Options::default() });
-        assert_eq!(shown(&plain, None), "lapin=off,warn");
+        assert_eq!(shown(&plain, None), "lapin=off,sqlx=error,warn");
         assert_eq!(shown(&plain, Some("trace")), "trace");
         assert_eq!(shown(&loud, Some("trace")), "debug");
         assert_eq!(shown(&Options { quiet: true, ..Options::default() }, Some("trace")), "lapin=off,error");

@@ -80,7 +80,7 @@ const IRSSI: (&str, &str) = (
     "\
 --- Log opened Sat Nov 28 10:00:00 2026
 10:00 < alice> hello, the \u{2}borrow\u{2} checker
-10:00 < bob> \u{1b}[2Jrust-lang is at https://example.org/a?b=1
+10:00 < bob> \u{1b}[2J rust-lang is at https://example.org/a?b=1
 10:01 < bob> the checker will borrow it
 10:01  * alice waves
 10:02 -!- carol [~carol@host.example] has joined #rust

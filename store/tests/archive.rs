@@ -96,6 +96,14 @@ async fn pages_follow_one_another_without_a_gap(store: &Store) {
         seen.extend(page.iter().map(|message| message.record.event_id.as_u128()));
     }
     assert_eq!(seen, (1..=25).rev().collect::<Vec<u128>>());
+    let (mut onward, mut after) = (Vec::new(), -1);
+    loop {
+        let page = store.archive().search_onward(&query, after, 10).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.key;
+        onward.extend(page.iter().map(|message| message.record.event_id.as_u128()));
+    }
+    assert_eq!(onward, (1..=25).collect::<Vec<u128>>());
 }
 
 async fn a_day_is_counted_in_any_time_zone(store: &Store) {

@@ -89,7 +89,9 @@ impl Import {
         let mut progress = Progress::over(&self.files);
         let ended = self.import(store, &stop, &mut counts, &mut progress).await;
         progress.end();
-        counts.show()?;
+        if ended.is_ok() || counts.lines > 0 {
+            counts.show()?;
+        }
         match ended? {
             Ended::Stopped => {
                 tell("stopped; what is imported stays, and the same command goes on");
@@ -139,6 +141,7 @@ async fn take(
     counts: &mut Counts,
     progress: &mut Progress,
 ) -> Result<Ended, Failure> {
+    let mut lines = 0;
     loop {
         // a pipe may have nothing to read for long
         let reading = tokio::task::spawn_blocking(move || {
@@ -152,13 +155,14 @@ async fn take(
         let new = store.archive().store(&records).await?;
         counts.add(records.len(), new);
         counts.add_broken(log.name(), broken);
+        counts.lines += log.lines() - lines;
+        lines = log.lines();
         progress.at(log.bytes(), counts);
         if let Some(why) = unreadable {
             counts.unreadable += 1;
             progress.tell(&format!("{}: {why}", log.name()));
         }
         if is_last {
-            counts.lines += log.lines();
             return Ok(Ended::Done);
         }
     }

@@ -56,6 +56,7 @@ impl<R: BufRead> Lines<R> {
         self.number += 1;
         while !self.piece()? {}
         if self.bytes == before {
+            self.number -= 1;
             return Ok(None);
         }
         let too_long = self.line.len() > MAX_LINE_BYTES;
@@ -141,6 +142,7 @@ mod tests {
         assert!(lines.line.capacity() <= 4 * MAX_LINE_BYTES);
         let line = lines.next().unwrap().unwrap();
         assert!(!line.too_long && line.text == "short");
+        assert!(lines.next().unwrap().is_none(), "the end is no line");
         assert_eq!((lines.number(), lines.bytes()), (2, (8 << 20) + 6));
     }
 
