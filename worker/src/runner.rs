@@ -22,7 +22,7 @@ use crate::lanes::{Lane, Lanes};
 use crate::matcher::{Hit, Matcher};
 use crate::plugin::States;
 use crate::publish::Networks;
-use crate::seen::Seen;
+use crate::seen::{Buried, Done, Seen};
 use crate::worker::{Suspects, Worker};
 use crate::{BuildError, Catalogue, Plugin, RunError};
 
@@ -56,7 +56,9 @@ pub(crate) struct Runner {
     pub(crate) executor: Executor,
     /// The runtime that is not the handlers'.
     pub(crate) main: Handle,
-    pub(crate) seen: Seen,
+    pub(crate) seen: Seen<Done>,
+    /// Suspects that are dead letters now.
+    pub(crate) buried: Seen<Buried>,
     pub(crate) counts: Counts,
     /// There are not enough threads for handlers any more.
     pub(crate) worn_out: CancellationToken,
@@ -133,6 +135,7 @@ impl Runner {
             executor,
             main: Handle::current(),
             seen: Seen::default(),
+            buried: Seen::default(),
             counts: Counts::default(),
             worn_out: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -219,6 +222,11 @@ impl Runner {
     /// else is taken. One that can't begin before we are to stop goes back as if it had not come: given back, it would
     /// count as a death.
     async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found, stop: &CancellationToken) {
+        if buried(&suspect).is_some_and(|buried| self.buried.knows(&buried)) {
+            // its worker was cut off, or died, between moving it here and acknowledging it where it was
+            count(&self.counts.repeated, "an event came that was set aside already");
+            return suspect.acknowledge();
+        }
         if suspect.attempts >= DEATHS {
             let why = format!("it killed its worker {DEATHS} times");
             let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, self.home(&suspect), why) };
@@ -229,10 +237,8 @@ impl Runner {
             );
             return self.bury(suspect, letter);
         }
-        match stop.run_until_cancelled(tokio::time::timeout(ALONE_WITHIN, self.idle())).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) => tracing::warn!("handlers still run; what may have killed its worker is tried beside them"),
-            None => return self.suspect(suspect),
+        if stop.run_until_cancelled(self.alone()).await.is_none() {
+            return self.suspect(suspect);
         }
         tracing::warn!(
             message_id = suspect.properties.message_id,
@@ -253,6 +259,26 @@ impl Runner {
     /// killed its worker.
     pub(crate) fn persists_with(&self, delivery: &Delivery) -> bool {
         self.is_suspect(delivery) && !self.stopping.is_cancelled() && !self.worn_out.is_cancelled()
+    }
+
+    /// Waits until nothing runs and the broker knows what has become of everything: whatever kills this process now takes
+    /// nothing along, and what was moved to where it is tried alone is there once.
+    async fn alone(&self) {
+        if tokio::time::timeout(ALONE_WITHIN, self.idle()).await.is_err() {
+            tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
+        }
+        if let Err(why) = self.broker.settled().await {
+            tracing::warn!(%why, "what may have killed its worker is tried all the same; if it does, others come again");
+        }
+    }
+
+    /// Remembers that a suspect is a dead letter.
+    pub(crate) fn remember_buried(&self, delivery: &Delivery) {
+        if self.is_suspect(delivery)
+            && let Some(buried) = buried(delivery)
+        {
+            self.buried.remember(buried);
+        }
     }
 
     /// Waits until everything that was begun is settled.
@@ -351,6 +377,13 @@ impl Runner {
         };
         self.hasher.hash_one((network, place))
     }
+}
+
+/// By what a suspect is known again; `None` when it can't be read.
+fn buried(delivery: &Delivery) -> Option<Buried> {
+    let past = Past::of(delivery);
+    let incoming = Incoming::read(delivery, &past).ok()?;
+    Some((incoming.event.id, past.handler.map(str::to_owned), past.retried))
 }
 
 /// Counts something, and tells the first time and then less and less often.
