@@ -54,6 +54,15 @@ pub trait Broker: Send + Sync {
         self.consume(self.topology().worker(group, patterns), prefetch).await
     }
 
+    /// Waits until the broker knows of all that was settled before: should this process end right then, none of it is
+    /// delivered again. A broker within this process always does.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when it does not say so within 10 s, 30 s through a socket, where [`Error::Away`] is possible, too.
+    async fn settled(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// How many messages wait in the queue of this name, those being worked on not counted; `None` when there is no
     /// such queue.
     ///

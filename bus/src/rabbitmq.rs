@@ -19,6 +19,7 @@ mod properties;
 mod publisher;
 mod refusal;
 mod sending;
+mod settler;
 mod stream;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use self::lock::Locks;
 use self::ordered::{Group, Member};
 use self::place::Place;
 use self::publisher::Publisher;
+use self::settler::Settlers;
 use crate::{Address, Broker, Confirm, Consumer, Error, Lock, Message, PARTITIONS, Queue, Topology};
 
 /// How long `declare` and `consume` wait for a broker that is away.
@@ -57,6 +59,7 @@ pub struct RabbitMq {
     ambient: Arc<dyn Ambient>,
     publisher: Publisher,
     consuming: Link,
+    settlers: Settlers,
     locks: Locks,
     declared: Declared,
     /// What publishes and consumes.
@@ -105,7 +108,20 @@ impl RabbitMq {
         workers.spawn(courier.run());
         workers.spawn(declared.clone().redeclare(consuming.clone(), topology.clone(), stop.clone()));
         let (stop, hang_up) = (stop.drop_guard(), hang_up.drop_guard());
-        Ok(RabbitMq { topology, ambient, publisher, consuming, locks, declared, workers, keepers, stop, hang_up })
+        let settlers = Settlers::default();
+        Ok(RabbitMq {
+            topology,
+            ambient,
+            publisher,
+            consuming,
+            settlers,
+            locks,
+            declared,
+            workers,
+            keepers,
+            stop,
+            hang_up,
+        })
     }
 
     /// Does something that needs the consuming connection, again and again while the broker is away, for 30 s.
@@ -156,8 +172,8 @@ impl Broker for RabbitMq {
             return Err(Error::Closed);
         }
         let (link, topology) = (self.consuming.clone(), self.topology.clone());
-        let stop = self.stop.token().clone();
-        let subscription = Subscription { queue, prefetch, topology, link, stop, partition: None };
+        let (stop, settlers) = (self.stop.token().clone(), self.settlers.clone());
+        let subscription = Subscription { queue, prefetch, topology, link, stop, settlers, partition: None };
         let (answer, answered) = oneshot::channel();
         self.workers.spawn(consume(subscription, self.ambient.clone(), answer));
         answered.await.unwrap_or(Err(Error::Closed))
@@ -183,10 +199,15 @@ impl Broker for RabbitMq {
             publisher: self.publisher.clone(),
             ambient: self.ambient.clone(),
             stop: self.stop.token().clone(),
+            settlers: self.settlers.clone(),
             sender,
         };
         self.workers.spawn(member.run(beats));
         Ok(consumer)
+    }
+
+    async fn settled(&self) -> Result<(), Error> {
+        self.settlers.settled().await
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {

@@ -11,7 +11,7 @@ use bus::{Broker, Consumer, DeadLetter, Delivery, Past};
 use futures_util::future::join_all;
 use protocol::{Ambient, Chat, Pattern, RoutingKey, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -25,7 +25,7 @@ use crate::lanes::{Lane, Lanes};
 use crate::matcher::{Hit, Matcher};
 use crate::plugin::States;
 use crate::publish::Networks;
-use crate::seen::Seen;
+use crate::seen::{Buried, Done, Seen};
 use crate::worker::{Suspects, Worker};
 use crate::{BuildError, Catalogue, Plugin, RunError};
 
@@ -69,7 +69,9 @@ pub(crate) struct Runner {
     pub(crate) executor: Executor,
     /// The runtime that is not the handlers'.
     pub(crate) main: Handle,
-    pub(crate) seen: Seen,
+    pub(crate) seen: Seen<Done>,
+    /// Suspects that are dead letters now.
+    pub(crate) buried: Seen<Buried>,
     pub(crate) counts: Counts,
     /// There are not enough threads for handlers any more.
     pub(crate) worn_out: CancellationToken,
@@ -165,6 +167,7 @@ impl Runner {
             executor,
             main: Handle::current(),
             seen: Seen::default(),
+            buried: Seen::default(),
             counts: Counts::default(),
             worn_out: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -265,6 +268,11 @@ impl Runner {
     /// else is taken. One that can't begin before we are to stop goes back as if it had not come: given back, it would
     /// count as a death.
     async fn try_alone(self: &Arc<Self>, suspect: Delivery, found: &mut Found, stop: &CancellationToken) {
+        if buried(&suspect).is_some_and(|buried| self.buried.knows(&buried)) {
+            // its worker was cut off, or died, between moving it here and acknowledging it where it was
+            count(&self.counts.repeated, "an event came that was set aside already");
+            return suspect.acknowledge();
+        }
         if suspect.attempts >= DEATHS {
             let why = format!("it killed its worker {DEATHS} times");
             let letter = DeadLetter { attempts: DEATHS, ..DeadLetter::new(&suspect, self.home(&suspect), why) };
@@ -275,18 +283,7 @@ impl Runner {
             );
             return self.bury(suspect, letter);
         }
-        let alone = async {
-            self.idle().await;
-            self.batching.write().await
-        };
-        let _alone = match stop.run_until_cancelled(tokio::time::timeout(ALONE_WITHIN, alone)).await {
-            Some(Ok(alone)) => Some(alone),
-            Some(Err(_)) => {
-                tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
-                None
-            }
-            None => return self.suspect(suspect),
-        };
+        let Some(_alone) = stop.run_until_cancelled(self.alone()).await else { return self.suspect(suspect) };
         tracing::warn!(
             message_id = suspect.properties.message_id,
             deaths = suspect.attempts,
@@ -331,6 +328,33 @@ impl Runner {
     /// An event is skipped that is too old.
     pub(crate) fn skip_old(&self) {
         count(&self.counts.stale, "an event is skipped: it is more than an hour old");
+    }
+
+    /// Waits until nothing runs and the broker knows what has become of everything: whatever kills this process now takes
+    /// nothing along, and what was moved to where it is tried alone is there once.
+    /// While the guard is held, no batch runs either.
+    async fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        let alone = async {
+            self.idle().await;
+            self.batching.write().await
+        };
+        let alone = tokio::time::timeout(ALONE_WITHIN, alone).await.ok();
+        if alone.is_none() {
+            tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
+        }
+        if let Err(why) = self.broker.settled().await {
+            tracing::warn!(%why, "what may have killed its worker is tried all the same; if it does, others come again");
+        }
+        alone
+    }
+
+    /// Remembers that a suspect is a dead letter.
+    pub(crate) fn remember_buried(&self, delivery: &Delivery) {
+        if self.is_suspect(delivery)
+            && let Some(buried) = buried(delivery)
+        {
+            self.buried.remember(buried);
+        }
     }
 
     /// Waits until everything that was begun is settled.
@@ -464,6 +488,13 @@ async fn finish_batches(takers: Vec<AbortOnDropHandle<()>>) {
     if tokio::time::timeout(DRAIN_WITHIN, join_all(takers)).await.is_err() {
         tracing::warn!("handlers of batches still run; their events are given back");
     }
+}
+
+/// By what a suspect is known again; `None` when it can't be read.
+fn buried(delivery: &Delivery) -> Option<Buried> {
+    let past = Past::of(delivery);
+    let incoming = Incoming::read(delivery, &past).ok()?;
+    Some((incoming.event.id, past.handler.map(str::to_owned), past.retried))
 }
 
 /// Counts something, and tells the first time and then less and less often.

@@ -2,8 +2,10 @@
 //! still working on is not in here: should the process die, that must come again.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
+use protocol::Timestamp;
 use uuid::Uuid;
 
 /// Events remembered; the oldest is forgotten first. About 4 MiB.
@@ -12,23 +14,30 @@ const REMEMBERED: usize = 65_536;
 /// An event, and which of its handlers it was for; `None`: all of them.
 pub(crate) type Done = (Uuid, Option<usize>);
 
+/// An event that is a dead letter, the handler that it was for, and when it was taken from the dead letters before.
+pub(crate) type Buried = (Uuid, Option<String>, Option<Timestamp>);
+
 /// The events that were done last.
-#[derive(Default)]
-pub(crate) struct Seen {
-    memory: Mutex<Memory>,
+pub(crate) struct Seen<T> {
+    memory: Mutex<Memory<T>>,
 }
 
-#[derive(Default)]
-struct Memory {
-    known: HashSet<Done>,
-    in_order: VecDeque<Done>,
+struct Memory<T> {
+    known: HashSet<T>,
+    in_order: VecDeque<T>,
 }
 
-impl Seen {
-    /// It is done: its replies are confirmed.
-    pub(crate) fn remember(&self, done: Done) {
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Seen { memory: Mutex::new(Memory { known: HashSet::new(), in_order: VecDeque::new() }) }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Seen<T> {
+    /// It is done: its replies are confirmed, or its dead letter.
+    pub(crate) fn remember(&self, done: T) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if !memory.known.insert(done) {
+        if !memory.known.insert(done.clone()) {
             return;
         }
         memory.in_order.push_back(done);
@@ -40,7 +49,7 @@ impl Seen {
     }
 
     /// It was done before.
-    pub(crate) fn knows(&self, done: &Done) -> bool {
+    pub(crate) fn knows(&self, done: &T) -> bool {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).known.contains(done)
     }
 }

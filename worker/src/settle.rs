@@ -122,7 +122,10 @@ impl Runner {
     /// Sets an event aside with the dead letters, and acknowledges it.
     pub(crate) async fn bury_with(&self, delivery: Delivery, letter: DeadLetter) {
         match self.send(&delivery, Message::dead(self.broker.topology(), &delivery, &letter)).await {
-            Ok(()) => delivery.acknowledge(),
+            Ok(()) => {
+                self.remember_buried(&delivery);
+                delivery.acknowledge();
+            }
             Err(why) if is_refusal(&why) => {
                 tracing::error!(key = &*delivery.key, %why, "a dead letter can't be written: the broker buries the event as it is");
                 delivery.bury();
@@ -174,13 +177,14 @@ async fn give_back(delivery: Delivery, why: &Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::{Mutex, PoisonError};
 
     use async_trait::async_trait;
     use bus::{Address, Broker, Confirm, Consumer, Embedded, Lock, Properties, Queue, Topology};
     use bytes::Bytes;
     use protocol::RoutingKey;
+    use tokio::sync::Semaphore;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
@@ -219,8 +223,8 @@ mod tests {
         assert_ne!(letter.properties, Properties::default());
     }
 
-    /// A broker that takes nothing for so many dead letters.
-    struct Away(Embedded, AtomicUsize);
+    /// A broker that takes nothing for so many dead letters, and says what it knows only so often.
+    struct Away(Embedded, AtomicUsize, Arc<Semaphore>);
 
     #[async_trait]
     impl Broker for Away {
@@ -241,6 +245,10 @@ mod tests {
         async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Consumer, Error> {
             self.0.consume(queue, prefetch).await
         }
+        async fn settled(&self) -> Result<(), Error> {
+            self.2.acquire().await.unwrap().forget();
+            Ok(())
+        }
         async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
             self.0.depth(queue).await
         }
@@ -259,10 +267,8 @@ mod tests {
         Err(crate::Error::give_up("no"))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_suspect_is_not_given_back_while_the_broker_does_not_answer() {
+    async fn has_a_suspect() -> Embedded {
         let inner = Embedded::new(Topology::default());
-        let mut dead = inner.consume(inner.topology().dead(), 1).await.unwrap();
         let suspects = inner.topology().suspect("main");
         inner.declare(suspects.clone()).await.unwrap();
         let event = protocol::Event::new(RoutingKey::parse("a").unwrap(), uuid::Uuid::nil(), &serde_json::json!({}));
@@ -270,10 +276,34 @@ mod tests {
         message.to = Address::Queue(suspects.name.clone());
         message.properties.headers.insert("key".into(), "a".into());
         inner.publish(message).await.await.unwrap();
-        let broker = Arc::new(Away(inner.clone(), AtomicUsize::new(TRIES * 4)));
+        inner
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_is_not_given_back_while_the_broker_does_not_answer() {
+        let inner = has_a_suspect().await;
+        let mut dead = inner.consume(inner.topology().dead(), 1).await.unwrap();
+        let broker = Arc::new(Away(inner.clone(), AtomicUsize::new(TRIES * 4), Arc::new(Semaphore::new(1))));
         let worker = Worker::new("main").plugin(Plugin::new("p").on(crate::event("a"), gives_up)).here();
         tokio::spawn(worker.attach(broker).await.unwrap().work(CancellationToken::new()));
         let letter = DeadLetter::read(&dead.next().await.unwrap());
         assert_eq!(letter.error.as_deref(), Some("no"), "it has killed nobody");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_is_not_tried_before_the_broker_knows_what_was_settled() {
+        async fn dies(tried: State<Arc<AtomicBool>>) {
+            tried.store(true, Ordering::SeqCst);
+        }
+        let inner = has_a_suspect().await;
+        let (tried, knows) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+        let broker = Arc::new(Away(inner.clone(), AtomicUsize::new(0), knows.clone()));
+        let worker = Worker::new("main").plugin(Plugin::new("p").state(tried.clone()).on(event("a"), dies)).here();
+        tokio::spawn(worker.attach(broker).await.unwrap().work(CancellationToken::new()));
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        assert!(!tried.load(Ordering::SeqCst));
+        knows.add_permits(1);
+        inner.idle().await;
+        assert!(tried.load(Ordering::SeqCst));
     }
 }

@@ -438,6 +438,37 @@ async fn what_kills_three_workers_alone_is_a_dead_letter_and_the_next_suspect_is
     assert!(world.hear().await.contains("000000000002"));
 }
 
+/// A second copy comes about when its worker dies after it has moved a suspect, and before the broker knows that.
+#[tokio::test]
+async fn of_a_dead_suspect_a_second_copy_is_not_tried_again_until_somebody_asks_for_it() {
+    let mut world = World::empty().await;
+    let topology = world.broker.topology().clone();
+    let suspects = topology.suspect("main");
+    world.broker.declare(topology.worker("main", vec![protocol::Pattern::parse("#").unwrap()])).await.unwrap();
+    world.broker.declare(suspects.clone()).await.unwrap();
+    let mut events = world.broker.consume(topology.worker("main", vec![]), 1).await.unwrap();
+    world.say(1, "hi").await;
+    let event = next(&mut events).await;
+    for _ in 0..2 {
+        world.broker.publish(Message::moved(&event, &suspects.name)).await.await.unwrap();
+    }
+    event.acknowledge();
+    drop(events);
+    comes_back(&world, suspects, 3).await;
+    world.start(Plugin::new("p").on(trigger("hi"), steady)).await;
+    let (_, dead) = world.dead().await;
+    tokio::time::timeout(PATIENCE, world.broker.idle()).await.expect("it is answered by nobody");
+    world.say(2, "hi").await;
+    let heard = world.hear().await;
+    assert!(heard.contains("000000000002"), "{heard}");
+    let more = tokio::time::timeout(Duration::ZERO, world.dead.next()).await;
+    assert!(more.is_err(), "{more:?}");
+
+    world.broker.publish(Message::again(&dead, System.now()).unwrap()).await.await.unwrap();
+    let heard = world.hear().await;
+    assert!(heard.contains("000000000001"), "{heard}");
+}
+
 #[tokio::test]
 async fn a_stopping_worker_finishes_what_runs_and_gives_back_the_rest() {
     async fn slow(args: Args) -> String {

@@ -1,40 +1,26 @@
-//! The consuming half: for each consumer a channel of its own and a task that owns it. The task forwards deliveries,
-//! settles them, and sets everything up again when the channel, the queue or the connection is lost.
-//!
-//! Delivery tags belong to one channel, and so does the way back for settlements: what is settled after the channel is
-//! gone goes nowhere, and the broker delivers it again.
+//! The consuming half: for each consumer a channel of its own and a task that owns it. The task forwards deliveries, has
+//! them settled, and sets everything up again when the channel, the queue or the connection is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use lapin::Channel;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-};
+use lapin::options::BasicConsumeOptions;
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connection::{ANSWER_WITHIN, close_channel, explain};
+use super::connection::{close_channel, explain};
 use super::declare;
 use super::delivery::delivery;
-use super::ledger::{Frame, Ledger};
 use super::link::{Link, Live};
 use super::ordered::Partition;
-use crate::{Delivery, Error, Outcome, Queue, Settle, Topology};
+use super::settler::{Settlers, limit};
+use crate::{Delivery, Error, Queue, Settle, Topology};
 
-/// How long a frame may take to leave: longer means a connection that is no longer one.
-const SETTLE_WITHIN: Duration = Duration::from_secs(10);
-/// Settlements taken at once, at most: it bounds how long deliveries wait behind them.
-const SETTLE_AT_ONCE: usize = 1_024;
-/// How long a channel stays open after the last settlement left. RabbitMQ 3.10 passes settlements on to a quorum queue
-/// a few at a time, and forgets the rest when the channel is closed: messages that were acknowledged come again.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long the user may take to settle what it has of a partition that goes to another worker.
-const FINISH_WITHIN: Duration = Duration::from_secs(30);
 /// A channel that lived this long was all right: the next one is opened without a long pause.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -46,6 +32,8 @@ pub(super) struct Subscription {
     pub(super) topology: Topology,
     pub(super) link: Link,
     pub(super) stop: CancellationToken,
+    /// Where its channel can be asked what the broker knows.
+    pub(super) settlers: Settlers,
     /// Of an ordered group.
     pub(super) partition: Option<Partition>,
 }
@@ -92,8 +80,7 @@ impl Subscription {
         if let Some(partition) = &self.partition {
             partition.group.bind(live, channel, partition.number).await?;
         }
-        let qos = channel.basic_qos(self.prefetch.max(1), BasicQosOptions { global: false });
-        connection.answer("limit the prefetch", qos).await?;
+        connection.answer("limit the prefetch", limit(channel, self.prefetch)).await?;
         let options = BasicConsumeOptions::default();
         let consume = channel.basic_consume(name, ShortString::default(), options, FieldTable::default());
         declare::answer(connection, &self.queue.name, "begin to deliver", consume).await
@@ -176,13 +163,11 @@ impl Subscription {
     ) -> Option<(mpsc::Sender<Delivery>, String)> {
         let Incarnation { live, channel, mut deliveries } = incarnation;
         let queue = self.queue.name.as_str().into();
-        let (settle, settlements) = mpsc::unbounded_channel();
-        let settle: Arc<dyn Settle> = Arc::new(WayBack(settle));
-        let mut settler = Settler::new(channel, settlements);
+        let (settle, mut settler) = self.settlers.settler(channel, self.prefetch);
         let mut link = self.link.clone();
         let end = tokio::select! {
             end = forward(&mut deliveries, &queue, &sender, &settle) => end,
-            end = settler.run() => end,
+            end = settler.run() => end.map_or_else(End::Fault, |()| End::Dropped),
             () = link.lost(&live) => End::Fault("the connection ended".to_owned()),
             () = sender.closed() => End::Dropped,
             () = self.given_up() => End::GivenUp,
@@ -212,8 +197,8 @@ impl Subscription {
                 None
             }
         };
-        close_channel(&settler.channel).await;
-        if settler.is_stuck {
+        close_channel(settler.channel()).await;
+        if settler.is_stuck() {
             live.doubt().await;
         }
         fault
@@ -234,147 +219,5 @@ async fn forward(
             Some(Err(why)) => return End::Fault(explain(&why)),
             None => return End::Fault("the broker ended it: its queue was deleted, or moved".to_owned()),
         }
-    }
-}
-
-/// Where the deliveries of one channel are settled; closed when the channel is gone.
-struct WayBack(mpsc::UnboundedSender<(u64, Outcome)>);
-
-impl Settle for WayBack {
-    fn settle(&self, tag: u64, outcome: Outcome) {
-        // an error means that the channel is gone: the broker delivers the message again
-        self.0.send((tag, outcome)).ok();
-    }
-
-    fn is_current(&self) -> bool {
-        !self.0.is_closed()
-    }
-}
-
-/// Tells the broker what becomes of the deliveries of one channel.
-struct Settler {
-    channel: Channel,
-    settlements: mpsc::UnboundedReceiver<(u64, Outcome)>,
-    ledger: Ledger,
-    last_sent: Option<Instant>,
-    is_stuck: bool,
-    /// The channel is to be closed, which gives back everything that is open, in order.
-    gives_back: bool,
-}
-
-impl Settler {
-    fn new(channel: Channel, settlements: mpsc::UnboundedReceiver<(u64, Outcome)>) -> Self {
-        let (ledger, last_sent) = (Ledger::new(), None);
-        Settler { channel, settlements, ledger, last_sent, is_stuck: false, gives_back: false }
-    }
-
-    /// Settles until every delivery is settled and no more can come, or the channel breaks.
-    async fn run(&mut self) -> End {
-        let mut batch = Vec::new();
-        while self.settlements.recv_many(&mut batch, SETTLE_AT_ONCE).await > 0 {
-            if let Err(why) = self.settle(&mut batch).await {
-                return End::Fault(why);
-            }
-        }
-        End::Dropped
-    }
-
-    async fn settle(&mut self, batch: &mut Vec<(u64, Outcome)>) -> Result<(), String> {
-        if self.gives_back {
-            batch.retain(|(_, outcome)| *outcome != Outcome::Requeue);
-        }
-        let mut frames: Vec<Frame> =
-            batch.drain(..).filter_map(|(tag, outcome)| self.ledger.settle(tag, outcome)).collect();
-        frames.extend(self.ledger.acks());
-        self.send(frames).await
-    }
-
-    /// Sends the frames in order, and waits until they have left.
-    async fn send(&mut self, frames: Vec<Frame>) -> Result<(), String> {
-        if !frames.is_empty() {
-            self.last_sent = Some(Instant::now());
-        }
-        let mut leaving = Vec::new();
-        for frame in frames {
-            let mut sent = Box::pin(send(self.channel.clone(), frame));
-            // the first poll queues the frame; all of them leave together
-            match sent.as_mut().now_or_never() {
-                Some(sent) => sent.map_err(|why| explain(&why))?,
-                None => leaving.push(sent),
-            }
-        }
-        let all = async {
-            for sent in leaving {
-                sent.await?;
-            }
-            Ok(())
-        };
-        match timeout(SETTLE_WITHIN, all).await {
-            Ok(sent) => sent.map_err(|why: lapin::Error| explain(&why)),
-            Err(_) => {
-                self.is_stuck = true;
-                Err("acknowledgements do not leave".to_owned())
-            }
-        }
-    }
-
-    /// Waits until the broker has passed on what was settled last.
-    async fn linger(&self) {
-        if let Some(sent) = self.last_sent {
-            tokio::time::sleep_until(sent + LINGER).await;
-        }
-    }
-
-    /// Settles what waits for it now.
-    async fn settle_waiting(&mut self) {
-        let mut batch = Vec::new();
-        while let Ok(settlement) = self.settlements.try_recv() {
-            batch.push(settlement);
-        }
-        if let Err(why) = self.settle(&mut batch).await {
-            tracing::debug!(why, "what was settled last is delivered again");
-        }
-    }
-
-    /// Waits until everything is settled that the user has of a partition: until then, the channel stays open, and so
-    /// the next worker gets nothing.
-    async fn finish(&mut self, queue: &str, stop: &CancellationToken) {
-        self.gives_back = true;
-        tokio::select! {
-            finished = timeout(FINISH_WITHIN, self.run()) => if finished.is_err() {
-                tracing::warn!(queue, "events of a partition that goes to another worker are still worked on");
-            },
-            () = stop.cancelled() => self.settle_waiting().await,
-        }
-    }
-
-    /// After the user dropped the consumer: takes no more, gives back what the user never saw, and settles what is
-    /// still being worked on.
-    async fn wind_up(&mut self, deliveries: &mut lapin::Consumer, stop: &CancellationToken) {
-        let cancelled = self.channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
-        if !matches!(timeout(ANSWER_WITHIN, cancelled).await, Ok(Ok(()))) {
-            return;
-        }
-        let mut unseen = Vec::new();
-        while let Some(Some(Ok(delivery))) = deliveries.next().now_or_never() {
-            unseen.push((delivery.delivery_tag, Outcome::Requeue));
-        }
-        if self.settle(&mut unseen).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            _ = self.run() => {}
-            () = stop.cancelled() => self.settle_waiting().await,
-        }
-    }
-}
-
-async fn send(channel: Channel, frame: Frame) -> lapin::Result<()> {
-    let ack = |multiple| BasicAckOptions { multiple };
-    match frame {
-        Frame::Ack(tag) => channel.basic_ack(tag, ack(false)).await,
-        Frame::AckUpTo(tag) => channel.basic_ack(tag, ack(true)).await,
-        Frame::Requeue(tag) => channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await,
-        Frame::Bury(tag) => channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await,
     }
 }

@@ -26,6 +26,7 @@ use super::consumer::Subscription;
 use super::declare;
 use super::link::{Link, Live};
 use super::publisher::Publisher;
+use super::settler::Settlers;
 use crate::{Address, Consumer, Delivery, Error, Message, PARTITIONS, Properties, Queue, Topology};
 
 /// How often a worker tells that it lives.
@@ -137,6 +138,7 @@ pub(super) struct Member {
     pub(super) publisher: Publisher,
     pub(super) ambient: Arc<dyn Ambient>,
     pub(super) stop: CancellationToken,
+    pub(super) settlers: Settlers,
     /// Where all deliveries go.
     pub(super) sender: mpsc::Sender<Delivery>,
 }
@@ -192,6 +194,7 @@ impl Member {
             topology: self.topology.clone(),
             link: self.link.clone(),
             stop: self.stop.clone(),
+            settlers: self.settlers.clone(),
             partition: Some(partition),
         };
         (give_up, subscription.run_from_scratch(self.sender.clone(), Backoff::new(self.ambient.clone())))

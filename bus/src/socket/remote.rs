@@ -333,6 +333,11 @@ impl Broker for Remote {
         Ok(consumer)
     }
 
+    async fn settled(&self) -> Result<(), Error> {
+        // the other end takes requests in their order, and answers this one behind all that was settled
+        self.depth("").await.map(drop)
+    }
+
     async fn depth(&self, queue: &str) -> Result<Option<u64>, Error> {
         let (answer, answered) = oneshot::channel();
         let request = |n| Request::Depth { n, queue: queue.to_owned() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Broker, Error, RabbitMq};
-use servers::RabbitMq as Server;
+use servers::{RabbitMq as Server, Relay};
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::timeout;
 
@@ -206,6 +206,50 @@ async fn closing_waits_for_confirms_and_tells_what_was_acknowledged() {
     assert_eq!(left, (500..600).collect::<Vec<_>>());
     nothing(&mut consumer).await;
     second.close().await;
+}
+
+/// Every second of so many deliveries is settled, each by a frame of its own since those between are open, over a
+/// connection that is so slow. Then it is cut.
+async fn only_what_is_open_comes_again(deliveries: usize, delay: Duration) {
+    let server = spawn_blocking(Server::shared).await.unwrap();
+    let relay = Relay::to(server.port());
+    let url = server.url().replace(&server.port().to_string(), &relay.port().to_string());
+    let topology = topology();
+    let queue = topology.worker("main", patterns(&["a.b"]));
+    let broker = RabbitMq::connect(&url, topology.clone(), "pubbot test", ambient()).await.unwrap();
+    let mut consumer = consume(&broker, queue.clone(), 1_000).await;
+    publish_all(&broker, "a.b", 0..deliveries).await;
+    let mut open = Vec::new();
+    for _ in 0..deliveries {
+        open.push(next(&mut consumer).await);
+    }
+    // what is only on its way is lost then
+    relay.delay(delay);
+    for delivery in open.extract_if(.., |delivery| number(delivery).is_multiple_of(2)) {
+        delivery.acknowledge();
+    }
+    broker.settled().await.unwrap();
+    relay.cut();
+
+    let other = RabbitMq::connect(server.url(), topology, "pubbot test", ambient()).await.unwrap();
+    let mut consumer = consume(&other, queue, 1_000).await;
+    let mut again = numbers(&mut consumer, deliveries / 2).await;
+    again.sort_unstable();
+    assert_eq!(again, (0..deliveries).filter(|n| n % 2 == 1).collect::<Vec<_>>());
+    nothing(&mut consumer).await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_is_known_to_know_outlives_the_connection() {
+    only_what_is_open_comes_again(20, Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_is_known_to_know_outlives_the_connection_also_when_it_is_more_than_it_passes_on_at_once() {
+    for _ in 0..3 {
+        only_what_is_open_comes_again(1_000, Duration::ZERO).await;
+    }
 }
 
 async fn delete_queue(url: &str, queue: &str) {

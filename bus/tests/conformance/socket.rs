@@ -68,6 +68,20 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[tokio::test]
+async fn what_was_settled_is_settled_when_the_other_end_says_that_it_knows() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let served = serve(&path).await;
+    let queue = served.broker.topology().worker("main", patterns(&["a.b"]));
+    let remote = connect(&path).await.unwrap();
+    let mut consumer = consume(&remote, queue.clone(), 1_000).await;
+    publish_all(&remote, "a.b", 0..500).await;
+    assert_eq!(numbers(&mut consumer, 500).await.len(), 500);
+    remote.settled().await.unwrap();
+    assert_eq!(served.broker.held(&queue.name), 0);
+}
+
+#[tokio::test]
 async fn whoever_goes_without_a_word_gives_everything_back() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("socket");
