@@ -33,6 +33,8 @@ const BATCH: usize = 1_000;
 const TURN: usize = 20;
 /// What is asked for at once.
 const TOP: u16 = 50;
+/// What PostgreSQL has unless it is told otherwise; the tests' servers have less.
+const POSTGRES: &[(&str, &str)] = &[("shared_buffers", "128MB")];
 /// The aims.
 const AIM_EVENTS: f64 = 20_000.0;
 const AIM_RATIO: f64 = 1.5;
@@ -159,7 +161,7 @@ fn databases(engine: Engines, options: &Options) -> Result<Databases> {
         return Ok(Databases { ours: url.clone(), raw: None, _holders: (None, None) });
     }
     if engine == Engines::Postgres {
-        let server = PostgreSql::start();
+        let server = PostgreSql::start_with(POSTGRES);
         let (ours, raw) = (server.database(), wants_raw.then(|| server.database()));
         return Ok(Databases { ours, raw, _holders: (Some(server), None) });
     }
