@@ -1,6 +1,7 @@
 //! The measurements that the README quotes: ratios within one run on one machine. This file is the command line only;
 //! each subcommand is a file of the same name.
 
+mod archive;
 mod echo;
 mod executable;
 mod failure;
@@ -8,6 +9,7 @@ mod flood;
 mod joined;
 mod machine;
 mod outage;
+mod random;
 mod soak;
 mod topics;
 mod triggers;
@@ -69,6 +71,11 @@ enum What {
     /// InspIRCd, the latter with each of the proofs that it can give. Needs these three on the machine. Takes about five minutes, in which
     /// little is to be done.
     Flood(flood::Options),
+    /// The archive: events in beside rows written by hand, searches, memory
+    ///
+    /// On SQLite and on a private PostgreSQL with ordinary settings. With 10 million events it takes an hour or more and much
+    /// disk; `--messages 200000` takes a minute.
+    Archive(archive::Options),
     #[command(hide = true)]
     RawEcho(raw::Options),
     #[command(hide = true)]
@@ -104,6 +111,7 @@ fn run(what: What) -> Result<()> {
         What::Soak(options) => soak::run(&options),
         What::Outage(options) => outage::run(&options),
         What::Flood(options) => flood::run(&options),
+        What::Archive(options) => archive::run(&options),
         What::RawEcho(options) => raw::run(&options),
         What::Relay(options) => relay::run(options),
     }

@@ -20,6 +20,8 @@ use regex::{Regex, RegexSet, RegexSetBuilder};
 use serde::Serialize;
 use worker::index::{Found, TriggerIndex};
 
+use crate::random::Random;
+
 /// How many triggers, and whether each regex in turn is measured too.
 const SIZES: [(usize, bool); 4] = [(10, true), (100, true), (1_000, true), (10_000, false)];
 
@@ -286,18 +288,7 @@ fn in_use(triggers: usize) -> impl Iterator<Item = usize> {
     (0..triggers.min(IN_USE)).map(move |n| n * 7919 % triggers)
 }
 
-/// SplitMix64: the same numbers in each run.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % end as u64) as usize
-    }
-
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }

@@ -99,6 +99,8 @@ fn postgres(url: &str) -> Result<Connections, Error> {
         ("statement_timeout", STATEMENT_MS),
         ("lock_timeout", LOCK_MS),
         ("timezone", "UTC"),
+        // a plan for any search would walk the whole archive for a rare word
+        ("plan_cache_mode", "force_custom_plan"),
     ]);
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)

@@ -5,6 +5,7 @@ use sea_orm::{DbErr, Value};
 use super::page::COLUMNS;
 use super::{Archive, MAX_PAGE, Message, key};
 use crate::search::{Fts5, Query, to_fts5, to_tsquery};
+use crate::words::network_token;
 use crate::{Engine, Error};
 
 /// A statement in the making: its conditions, and the values in them.
@@ -63,7 +64,14 @@ impl Archive<'_> {
     async fn find(&self, query: &Query, page: Page, limit: u16) -> Result<Vec<Message>, Error> {
         let mut conditions = Conditions::default();
         let (table, column) = match self.0.engine() {
-            Engine::Sqlite => sqlite(query, page, &mut conditions),
+            Engine::Sqlite => {
+                let words = match to_fts5(query) {
+                    Fts5::Matching(words) => Some(words),
+                    Fts5::NotMatching(words) => self.anything_but(&words).await?,
+                    Fts5::Everything => None,
+                };
+                sqlite(words, query, page, &mut conditions)
+            }
             Engine::Postgres => postgres(query, page, &mut conditions),
         };
         let order = if matches!(page, Page::Newest(_)) { "DESC" } else { "ASC" };
@@ -76,23 +84,33 @@ impl Archive<'_> {
         let rows = self.rows(sql, values).await?;
         rows.iter().map(Message::read).collect::<Result<_, DbErr>>().map_err(|why| self.0.error(&why))
     }
+
+    /// What FTS5 is asked for all but some: every message has the token of its network, so it can walk through both lists from
+    /// the newest on, and need not know all that are left out before it begins.
+    async fn anything_but(&self, words: &str) -> Result<Option<String>, Error> {
+        let rows = self.rows("SELECT DISTINCT network FROM places".to_owned(), Vec::new()).await?;
+        let networks: Result<Vec<String>, DbErr> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
+        let networks = networks.map_err(|why| self.0.error(&why))?;
+        let token = |network: &String| format!("\"{}\"", network_token(network).replace('"', "\"\""));
+        let anything = networks.iter().map(token).collect::<Vec<_>>().join(" OR ");
+        Ok((!networks.is_empty()).then(|| format!("({anything}) NOT {words}")))
+    }
 }
 
 /// From where, and what is ordered by: the index of words has the same keys, and hands them out in their order.
-fn sqlite(query: &Query, page: Page, conditions: &mut Conditions) -> (&'static str, &'static str) {
-    match to_fts5(query) {
-        Fts5::Matching(words) => {
-            conditions.add("message_words MATCH ?", words);
-            conditions.add_keys("w.rowid", query, page);
-            return ("message_words w CROSS JOIN messages m ON m.id = w.rowid", "w.rowid");
-        }
-        Fts5::NotMatching(words) => {
-            conditions.add("m.id NOT IN (SELECT rowid FROM message_words WHERE message_words MATCH ?)", words);
-        }
-        Fts5::Everything => {}
-    }
-    conditions.add_keys("m.id", query, page);
-    ("messages m", "m.id")
+fn sqlite(
+    words: Option<String>,
+    query: &Query,
+    page: Page,
+    conditions: &mut Conditions,
+) -> (&'static str, &'static str) {
+    let Some(words) = words else {
+        conditions.add_keys("m.id", query, page);
+        return ("messages m", "m.id");
+    };
+    conditions.add("message_words MATCH ?", words);
+    conditions.add_keys("w.rowid", query, page);
+    ("message_words w CROSS JOIN messages m ON m.id = w.rowid", "w.rowid")
 }
 
 fn postgres(query: &Query, page: Page, conditions: &mut Conditions) -> (&'static str, &'static str) {

@@ -100,24 +100,59 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 
 /// Inserts the rows whose event and key are new: their events with their keys.
 async fn insert(rows: &[Row<'_>], writing: &Writing) -> Result<HashMap<Uuid, i64>, DbErr> {
-    let postgres = writing.engine() == Engine::Postgres;
-    let columns = if postgres { 10 } else { 9 };
-    let mut values: Vec<Value> = Vec::with_capacity(rows.len() * columns);
-    for Row { key, place, record, words } in rows {
-        let kind = record.kind.number();
-        values.extend([(*key).into(), (*place).into(), kind.into(), text(&record.nick)]);
-        values.extend([&record.account, &record.whom, &record.msgid].map(|field| field.as_deref().map(clean).into()));
-        values.extend([text(&record.text), record.event_id.into()]);
-        if postgres {
-            values.push(words.tsvector().into());
-        }
-    }
-    let table = "INSERT INTO messages (id, place_id, kind, nick, account, whom, msgid, text, event_id";
-    let (table, cast) = if postgres { (format!("{table}, words)"), "::tsvector") } else { (format!("{table})"), "") };
-    let sql =
-        format!("{table} VALUES {} ON CONFLICT DO NOTHING RETURNING event_id, id", tuples(rows.len(), columns, cast));
+    let (sql, values) = match writing.engine() {
+        Engine::Sqlite => by_row(rows),
+        Engine::Postgres => by_column(rows),
+    };
     let inserted = writing.on().query_all_raw(statement(writing, sql, values)).await?;
     inserted.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+fn by_row(rows: &[Row<'_>]) -> (String, Vec<Value>) {
+    const COLUMNS: usize = 9;
+    let mut values: Vec<Value> = Vec::with_capacity(rows.len() * COLUMNS);
+    for Row { key, place, record, .. } in rows {
+        values.extend([(*key).into(), (*place).into(), record.kind.number().into(), text(&record.nick)]);
+        values.extend([&record.account, &record.whom, &record.msgid].map(optional));
+        values.extend([text(&record.text), record.event_id.into()]);
+    }
+    let sql = format!(
+        "INSERT INTO messages (id, place_id, kind, nick, account, whom, msgid, text, event_id) VALUES {}
+         ON CONFLICT DO NOTHING RETURNING event_id, id",
+        tuples(rows.len(), COLUMNS)
+    );
+    (sql, values)
+}
+
+/// For PostgreSQL an array for each column: one statement for any number of rows, and quickly read. No element can be NULL, so
+/// an empty text stands for it.
+fn by_column(rows: &[Row<'_>]) -> (String, Vec<Value>) {
+    const SQL: &str = "INSERT INTO messages (id, place_id, kind, nick, account, whom, msgid, text, event_id, words)
+        SELECT id, place_id, kind, nick, NULLIF(account, ''), NULLIF(whom, ''), NULLIF(msgid, ''), text, event_id, words::tsvector
+        FROM UNNEST($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::uuid[], $10::text[]) AS t (id, place_id, kind, nick, account, whom, msgid, text, event_id, words)
+        ON CONFLICT DO NOTHING RETURNING event_id, id";
+    let empty_or = |field: &Option<String>| clean(field.as_deref().unwrap_or_default());
+    let values = vec![
+        column(rows, |row| row.key),
+        column(rows, |row| row.place),
+        column(rows, |row| row.record.kind.number()),
+        column(rows, |row| clean(&row.record.nick)),
+        column(rows, |row| empty_or(&row.record.account)),
+        column(rows, |row| empty_or(&row.record.whom)),
+        column(rows, |row| empty_or(&row.record.msgid)),
+        column(rows, |row| clean(&row.record.text)),
+        column(rows, |row| row.record.event_id),
+        column(rows, |row| row.words.tsvector()),
+    ];
+    (SQL.to_owned(), values)
+}
+
+fn column<'r, T>(rows: &'r [Row<'r>], value: impl Fn(&'r Row<'r>) -> T) -> Value
+where
+    Vec<T>: Into<Value>,
+{
+    rows.iter().map(value).collect::<Vec<T>>().into()
 }
 
 /// Of rows that were not inserted the event is there already, or another one has their key: those get the next free one.
@@ -151,7 +186,7 @@ async fn has_event(id: Uuid, writing: &Writing) -> Result<bool, DbErr> {
 
 /// The words of rows for SQLite, which has an index of its own for them.
 async fn index(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr> {
-    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2, ""));
+    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2));
     let values = rows.iter().flat_map(|(key, row)| [(*key).into(), row.words.fts5().into()]).collect();
     writing.on().execute_raw(statement(writing, sql, values)).await.map(drop)
 }
@@ -167,7 +202,7 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
         let sql = format!(
             "INSERT INTO activity (place_id, quarter, messages) VALUES {}
              ON CONFLICT (place_id, quarter) DO UPDATE SET messages = activity.messages + excluded.messages",
-            tuples(chunk.len(), 3, "")
+            tuples(chunk.len(), 3)
         );
         let values = chunk.iter().flat_map(|((place, quarter), count)| [*place, *quarter, *count]);
         writing.on().execute_raw(statement(writing, sql, values.map(Value::from).collect())).await?;
@@ -185,8 +220,8 @@ fn statement(writing: &Writing, sql: String, values: Vec<Value>) -> Statement {
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// `($1, $2), ($3, $4)`; the last value of each is cast.
-fn tuples(rows: usize, columns: usize, cast: &str) -> String {
+/// `($1, $2), ($3, $4)`.
+fn tuples(rows: usize, columns: usize) -> String {
     use std::fmt::Write as _;
     let mut sql = String::with_capacity(rows * columns * 7);
     for row in 0..rows {
@@ -196,7 +231,6 @@ fn tuples(rows: usize, columns: usize, cast: &str) -> String {
             // a String can be written to
             write!(sql, "{comma}${}", row * columns + column).ok();
         }
-        sql.push_str(cast);
         sql.push(')');
     }
     sql
@@ -204,6 +238,11 @@ fn tuples(rows: usize, columns: usize, cast: &str) -> String {
 
 fn text(text: &str) -> Value {
     clean(text).into()
+}
+
+/// An empty one is none.
+fn optional(field: &Option<String>) -> Value {
+    field.as_deref().map(clean).filter(|field| !field.is_empty()).into()
 }
 
 /// PostgreSQL's text has no NUL, and nor has what came from IRC.
