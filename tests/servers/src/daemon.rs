@@ -23,13 +23,15 @@ pub(crate) struct Daemon {
     folder: TempDir,
     /// User and group to run as, if not those of the test.
     owner: Option<(u32, u32)>,
+    /// The signal that ends it when the test process dies.
+    last_signal: &'static str,
 }
 
 impl Daemon {
     /// A server that does not run yet, and will as whoever runs the test.
     pub(crate) fn prepare(name: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix(&format!("pubbot-{name}-")).tempdir().expect("a temporary folder");
-        Self { name, server: None, folder, owner: None }
+        Self { name, server: None, folder, owner: None, last_signal: "KILL" }
     }
 
     /// The same as `nobody`, if root runs the test.
@@ -41,12 +43,23 @@ impl Daemon {
         daemon
     }
 
+    /// When the test process dies it is ended by this signal, to clear up behind itself, and not by SIGKILL at once.
+    pub(crate) fn ending_by(mut self, signal: &'static str) -> Self {
+        self.last_signal = signal;
+        self
+    }
+
     /// The server's program, to be started with arguments yet to be given. Debian's package is called like the program.
     pub(crate) fn command(&self) -> Command {
         let name = self.name;
         let path = find_program(&[name])
             .unwrap_or_else(|| panic!("no {name} here: install {name} (scripts/test does, as root)"));
-        let mut command = Command::new(path);
+        self.command_of(&path)
+    }
+
+    /// A program that runs as the server's user.
+    pub(crate) fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         if let Some((user, group)) = self.owner {
             command.uid(user).gid(group);
         }
@@ -70,7 +83,9 @@ impl Daemon {
         self.server = None;
         let log = self.open_log();
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
-        let mut server = Guarded::spawn(&mut command, Some(self.folder.path())).expect("the server can be run");
+        let folder = Some(self.folder.path());
+        let mut server =
+            Guarded::spawn_to_end_by(self.last_signal, &mut command, folder).expect("the server can be run");
         wait_until_ready(self.name, &mut server, &self.folder.path().join("log"), START_LIMIT, ready);
         self.server = Some(server);
     }
@@ -82,10 +97,20 @@ impl Daemon {
 
     /// SIGTERM, and waits until it has ended; killed after 30 s.
     pub(crate) fn stop(&mut self) {
+        self.stop_by("TERM");
+    }
+
+    /// The same by another signal.
+    pub(crate) fn stop_by(&mut self, signal: &str) {
         if let Some(mut server) = self.server.take() {
-            server.signal("TERM");
+            server.signal(signal);
             server.wait(PATIENCE);
         }
+    }
+
+    /// Its process id, unless it was killed or stopped.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Guarded::id)
     }
 
     /// Sends a signal by name to the server, which must run.

@@ -1,7 +1,7 @@
 //! A child process that can't outlive the test process.
 //!
 //! Beside each child runs a small shell that reads a pipe from the test process. When the pipe closes, for whatever reason (`kill -9`
-//! included), the shell kills the child by its id and removes its folder. Both live in process groups of their own, so that Ctrl-C at a
+//! included), the shell kills the child by its id (or ends it by another signal) and removes its folder. Both live in process groups of their own, so that Ctrl-C at a
 //! terminal reaches neither.
 
 use std::fs;
@@ -13,7 +13,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `$1` is the folder to remove, or empty. `reaped` says that the id is no longer ours to kill.
+/// `$1` is the folder to remove, or empty, `$2` the signal to end the child by, within 10 s. `reaped` says that the id is no longer ours
+/// to kill. A test may have frozen the child: it hears the signal when it goes on.
 const WATCHDOG: &str = r#"
 read -r pid || exit 0
 while read -r word; do
@@ -23,12 +24,14 @@ while read -r word; do
     esac
 done
 if [ -n "$pid" ]; then
-    kill -9 "$pid"
-    tries=50
+    kill -s "$2" "$pid"
+    kill -s CONT "$pid"
+    tries=100
     while kill -0 "$pid" && [ "$tries" -gt 0 ]; do
         sleep 0.1
         tries=$((tries - 1))
     done
+    [ "$tries" -gt 0 ] || kill -9 "$pid"
 fi
 [ -z "$1" ] || rm -rf -- "$1"
 "#;
@@ -44,9 +47,15 @@ pub(crate) struct Guarded {
 impl Guarded {
     /// Starts `command`; `folder` is removed if the test process dies.
     pub(crate) fn spawn(command: &mut Command, folder: Option<&Path>) -> io::Result<Self> {
+        Self::spawn_to_end_by("KILL", command, folder)
+    }
+
+    /// The same; if the test process dies, the child gets this signal, and SIGKILL only when it has not ended 10 s later.
+    pub(crate) fn spawn_to_end_by(signal: &str, command: &mut Command, folder: Option<&Path>) -> io::Result<Self> {
         let mut watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(folder.unwrap_or(Path::new("")))
+            .arg(signal)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use servers::{Atheme, FakeIrc, FakeOptions, Hybrid, Inspircd, IrcUser, Ngircd, NgircdOptions, Program, RabbitMq};
+use servers::{
+    Atheme, FakeIrc, FakeOptions, Hybrid, Inspircd, IrcUser, Ngircd, NgircdOptions, PostgreSql, Program, RabbitMq,
+};
 
 /// The processes whose command line (`cmdline`) or environment (`environ`) names the text. Zombies have neither.
 fn processes(file: &str, text: &str) -> Vec<String> {
@@ -16,6 +18,22 @@ fn processes(file: &str, text: &str) -> Vec<String> {
     let lines = folders.filter_map(|folder| fs::read(folder.path().join(file)).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
     lines.filter(|line| line.contains(text)).collect()
+}
+
+/// Empty when there is no such process.
+fn command_line(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let ids = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    ids.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+/// Whether there is System V shared memory that this process has made.
+fn has_shared_memory(pid: u32) -> bool {
+    let table = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    table.lines().any(|line| line.split_whitespace().nth(4) == Some(&pid.to_string()))
 }
 
 fn wait_until(what: &str, done: impl Fn() -> bool) {
@@ -241,7 +259,10 @@ fn holds_servers_until_it_is_killed() {
     let inspircd = Inspircd::start();
     let _network = (Atheme::start(&inspircd), inspircd, Hybrid::start());
     let _servers = (RabbitMq::shared(), Ngircd::start(), Program::start("sleep", &["4321"], &[]));
-    println!("holding {}", RabbitMq::shared().port());
+    let mut frozen = PostgreSql::start();
+    let pids = [PostgreSql::shared().pid(), frozen.pid()];
+    frozen.freeze();
+    println!("holding {pids:?} {}", RabbitMq::shared().port());
     std::thread::sleep(Duration::from_secs(600));
 }
 
@@ -255,12 +276,19 @@ fn nothing_outlives_a_killed_test_process() {
         .args(["--ignored", "--exact", "--nocapture", "holds_servers_until_it_is_killed"])
         .env("TMPDIR", temporary.path());
     let mut holder = Program::spawn(command);
-    holder.wait_for_stdout("holding");
+    let line = holder.wait_for_stdout("holding");
+    let pids = line.split_once('[').unwrap().1.split_once(']').unwrap().0.split(", ");
+    let mut postgresql: Vec<u32> = pids.map(|pid| pid.parse().unwrap()).collect();
+    // The first processes, and those that they have made.
+    postgresql.extend(postgresql.clone().into_iter().flat_map(children));
+    assert!(postgresql.len() >= 10, "{postgresql:?}");
     let folder = temporary.path().to_str().unwrap();
-    // All of them inherit TMPDIR: the holder, three servers of a network, RabbitMQ, epmd, ngircd, the program, and a watchdog for each
-    // but the first.
-    assert!(processes("environ", folder).len() >= 15);
+    // All of them inherit TMPDIR: the holder, three servers of a network, RabbitMQ, epmd, ngircd, two PostgreSQL, the program, and a
+    // watchdog for each but the first.
+    assert!(processes("environ", folder).len() >= 19);
     holder.kill();
+    wait_until("PostgreSQL's processes are gone", || postgresql.iter().all(|pid| command_line(*pid).is_empty()));
+    assert!(!postgresql.iter().any(|pid| has_shared_memory(*pid)));
     wait_until("the servers are gone", || {
         processes("environ", folder).is_empty() && processes("cmdline", "sleep 4321").is_empty()
     });
