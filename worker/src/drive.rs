@@ -22,9 +22,9 @@ use crate::runner::{Ready, Runner, Work};
 use crate::{Context, Error, Reply};
 
 /// How often the watch looks for handlers that don't return.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How much later than its limit a handler is abandoned: one that can be cancelled has been by then.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 impl Runner {
     /// Works in a lane until nothing waits there.
@@ -44,7 +44,7 @@ impl Runner {
             let context = self.context(handler, &work, matched);
             work.running = index;
             seat.put(work, Instant::now() + handler.timeout + GRACE);
-            let returned = run(seat, handler, context).await;
+            let returned = replies(run(seat, handler.timeout, (handler.handler)(context)).await);
             work = seat.take()?;
             let said = match returned {
                 Ok(replies) => self.say(&mut work, index, replies).await,
@@ -110,7 +110,7 @@ impl Runner {
         self.executor.spawn(self.clone().drive(lane, seat, work));
     }
 
-    fn tell(&self, loss: &Loss) {
+    pub(crate) fn tell(&self, loss: &Loss) {
         match loss {
             Loss::Bearable(lost) => {
                 tracing::warn!(lost, "threads are blocked by handlers; {SPARE_THREADS} are too many")
@@ -125,8 +125,12 @@ impl Runner {
 }
 
 /// Runs a handler to its end, or to that of its time.
-async fn run(seat: &Seat<Box<Work>>, handler: &Ready, context: Context) -> Result<Vec<Reply>, Failure> {
-    let mut running = AssertUnwindSafe((handler.handler)(context)).catch_unwind();
+pub(crate) async fn run<W, T>(
+    seat: &Seat<W>,
+    limit: Duration,
+    handler: impl Future<Output = T> + Unpin,
+) -> Result<T, Failure> {
+    let mut running = AssertUnwindSafe(handler).catch_unwind();
     let polled = poll_fn(|cx| {
         if seat.is_abandoned() {
             return Poll::Ready(None);
@@ -136,14 +140,21 @@ async fn run(seat: &Seat<Box<Work>>, handler: &Ready, context: Context) -> Resul
         seat.set_inside(false);
         polled.map(Some)
     });
-    match timeout(handler.timeout, polled).await {
-        Ok(Some(Ok(Ok(replies)))) => Ok(replies),
-        Ok(Some(Ok(Err(Error::Tell(text))))) => Ok(vec![Reply::text(text)]),
-        Ok(Some(Ok(Err(Error::NotForMe)))) => Ok(Vec::new()),
-        Ok(Some(Ok(Err(Error::Failed(why))))) => Err(Failure::Handler(why)),
-        Ok(Some(Ok(Err(Error::GaveUp(why))))) => Err(Failure::GaveUp(why)),
+    match timeout(limit, polled).await {
+        Ok(Some(Ok(returned))) => Ok(returned),
         Ok(Some(Err(panic))) => Err(Failure::Panic(panic_text(&*panic))),
-        Ok(None) | Err(_) => Err(Failure::TimedOut(handler.timeout)),
+        Ok(None) | Err(_) => Err(Failure::TimedOut(limit)),
+    }
+}
+
+/// What a handler says by what it returned.
+fn replies(returned: Result<Result<Vec<Reply>, Error>, Failure>) -> Result<Vec<Reply>, Failure> {
+    match returned? {
+        Ok(replies) => Ok(replies),
+        Err(Error::Tell(text)) => Ok(vec![Reply::text(text)]),
+        Err(Error::NotForMe) => Ok(Vec::new()),
+        Err(Error::Failed(why)) => Err(Failure::Handler(why)),
+        Err(Error::GaveUp(why)) => Err(Failure::GaveUp(why)),
     }
 }
 

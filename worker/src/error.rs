@@ -96,6 +96,38 @@ pub enum BuildError {
         /// `plugin/handler`.
         name: String,
     },
+    /// Each handler of batches has a queue of its own.
+    #[error(
+        "{first} and {second} take batches from one queue, that of {group}: give one of them another name with .named(…)"
+    )]
+    BatchesTwice {
+        /// The worker group that the queue is named for.
+        group: String,
+        /// `plugin/handler` of the first.
+        first: String,
+        /// `plugin/handler` of the second.
+        second: String,
+    },
+    /// What people say to the bot comes one by one.
+    #[error("plugin {plugin}, handler {handler}: only an event(…) can be taken in batches")]
+    BatchOfWhat {
+        /// The plugin's name.
+        plugin: String,
+        /// The handler's name.
+        handler: String,
+    },
+    /// A handler of batches takes a state that its plugin does not have.
+    #[error(
+        "plugin {plugin}, handler {handler}: it takes a State<{state}>, so the plugin needs a .state(…) of that type"
+    )]
+    NoState {
+        /// The plugin's name.
+        plugin: String,
+        /// The handler's name.
+        handler: String,
+        /// The type.
+        state: &'static str,
+    },
     /// The group's name is a word of its queue's name.
     #[error("{0:?} is no worker group's name: use 1 to 64 letters, digits, '_' or '-'")]
     Group(String),

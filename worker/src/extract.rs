@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::context::Matched;
+use crate::plugin::States;
 use crate::{Catalogue, Context, Error, captures};
 
 /// A type that a handler may have as a parameter.
@@ -151,7 +152,13 @@ impl<T> Deref for State<T> {
 
 impl<T: Send + Sync + 'static> Extract for State<T> {
     fn extract(context: &Context) -> Result<Self, Error> {
-        let state = context.states.get(&TypeId::of::<T>()).cloned();
+        State::of(&context.states)
+    }
+}
+
+impl<T: Send + Sync + 'static> State<T> {
+    pub(crate) fn of(states: &States) -> Result<Self, Error> {
+        let state = states.get(&TypeId::of::<T>()).cloned();
         match state.and_then(|state| state.downcast().ok()) {
             Some(state) => Ok(State(state)),
             None => Err(misuse(std::any::type_name::<T>(), "a plugin with .state(…) of that type")),

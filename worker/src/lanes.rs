@@ -139,7 +139,7 @@ impl<W> Lanes<W> {
 }
 
 impl<W> Seat<W> {
-    fn new(threads: Option<Arc<Threads>>) -> Self {
+    pub(crate) fn new(threads: Option<Arc<Threads>>) -> Self {
         Seat { state: Mutex::new(State::Free), inside: AtomicBool::new(false), threads }
     }
 
@@ -182,7 +182,8 @@ impl<W> Seat<W> {
         self.abandon_at_once()
     }
 
-    fn abandon_at_once(&self) -> Option<(W, Option<Arc<Threads>>)> {
+    /// The same, whether its time is up or not.
+    pub(crate) fn abandon_at_once(&self) -> Option<(W, Option<Arc<Threads>>)> {
         let mut state = lock(&self.state);
         let lost = self.inside.load(Ordering::Acquire);
         match std::mem::replace(&mut *state, State::Abandoned { lost }) {

@@ -2,7 +2,7 @@
 //!
 //! A handler is a plain async function. Its parameters say what it needs (see [`Extract`]), its return value is the
 //! reply (see [`IntoReplies`]), or what is to be done ([`Action`]). A [`Plugin`] puts handlers beside what they react to ([`trigger`], [`command`],
-//! [`event`]); a [`Worker`] runs plugins as one of the processes of its group. [`testing::FakeChat`] talks to plugins
+//! [`event`]), one event at a time or [in batches](Plugin::in_batches); a [`Worker`] runs plugins as one of the processes of its group. [`testing::FakeChat`] talks to plugins
 //! as people would.
 //!
 //! ```
@@ -24,6 +24,8 @@
 //! ```
 
 mod action;
+mod batch;
+mod batches;
 mod brief;
 mod captures;
 mod catalogue;
@@ -51,6 +53,7 @@ pub mod testing;
 mod worker;
 
 pub use action::Action;
+pub use batch::{Batch, BatchContext, BatchEvent, BatchHandler, LARGEST_BATCH};
 pub use catalogue::{Catalogue, Entry};
 pub use context::Context;
 #[cfg(feature = "store")]

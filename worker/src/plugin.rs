@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::batch::{self, BatchHandler};
 use crate::handler::{Erased, Handler, erase};
 use crate::{Source, Spec};
 
@@ -14,6 +15,7 @@ pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub struct Plugin {
     pub(crate) name: &'static str,
     pub(crate) entries: Vec<PluginEntry>,
+    pub(crate) batches: Vec<BatchEntry>,
     pub(crate) states: States,
 }
 
@@ -23,10 +25,19 @@ pub(crate) struct PluginEntry {
     pub(crate) handler: Erased,
 }
 
+/// A handler that takes events in batches.
+pub(crate) struct BatchEntry {
+    pub(crate) name: String,
+    pub(crate) spec: Spec,
+    pub(crate) handler: batch::Erased,
+    /// The states that it takes, and their names.
+    pub(crate) needs: Vec<(TypeId, &'static str)>,
+}
+
 impl Plugin {
     /// A plugin without handlers.
     pub fn new(name: &'static str) -> Self {
-        Plugin { name, entries: Vec::new(), states: States::new() }
+        Plugin { name, entries: Vec::new(), batches: Vec::new(), states: States::new() }
     }
 
     /// Adds a handler beside what it reacts to.
@@ -34,6 +45,66 @@ impl Plugin {
     pub fn on<A>(mut self, spec: Spec, handler: impl Handler<A>) -> Self {
         let name = spec.name.map(str::to_owned).unwrap_or_else(|| default_name(&spec.source, &handler));
         self.entries.push(PluginEntry { name, spec, handler: erase(handler) });
+        self
+    }
+
+    /// Adds a handler that takes events in batches, for what costs less for many at once than for each alone: a database
+    /// that is written to. Its spec is an [`event`](crate::event); it says nothing to anybody.
+    ///
+    /// ```
+    /// use worker::testing::FakeChat;
+    /// use worker::{Batch, Error, Plugin, State, event};
+    /// # use std::sync::{Arc, Mutex};
+    /// # #[derive(Default)] struct Lines(Mutex<Vec<String>>);
+    /// # impl Lines { async fn insert(&self, lines: Vec<String>) -> Result<(), std::io::Error> { self.0.lock().unwrap().extend(lines); Ok(()) } }
+    ///
+    /// async fn store_all(batch: Batch, lines: State<Arc<Lines>>) -> Result<(), Error> {
+    ///     let said = batch.into_iter().filter_map(|event| event.chat);
+    ///     lines.insert(said.map(|chat| format!("<{}> {}", chat.source, chat.content)).collect()).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let lines = Arc::new(Lines::default());
+    /// let plugin = Plugin::new("archive")
+    ///     .state(lines.clone())
+    ///     .in_batches(event("chat.#").any_age().replayed(), store_all);
+    /// let mut chat = FakeChat::with([plugin]).await;
+    /// chat.says("alice", "hello").await;
+    /// assert_eq!(*lines.0.lock().unwrap(), ["<alice> hello"]);
+    /// # });
+    /// ```
+    ///
+    /// **Its queue** is its own: that of the worker group `<group>-<plugin>`, or `<group>-<plugin>-<name>` with
+    /// [`Spec::named`], which a second one in a plugin must have. So no other handler waits for it, and it gets its own
+    /// copy of each event. The workers of a group compete for it; there is no order among them, also in an ordered group.
+    ///
+    /// **A batch** is what is there, up to [`LARGEST_BATCH`](crate::LARGEST_BATCH) events in the order of their delivery;
+    /// nothing waits for it to fill. One batch is worked on at a time, and all of it is acknowledged when the handler has
+    /// returned `Ok`. An event may come again, after the process was killed for example: what is done twice must come to
+    /// the same as if it were done once.
+    ///
+    /// **[`Error::Failed`](crate::Error::Failed)**, and taking longer than [its time](Spec::timeout), mean that what the
+    /// handler works with is away: a database that is locked or can't be reached. Nothing is acknowledged; the events
+    /// wait in their queue, however long that takes, and the handler is tried again with one of them, after 1 s, 2 s, 4 s
+    /// … 30 s. That is logged once when it begins, and once when it is over.
+    ///
+    /// **[`Error::GaveUp`](crate::Error::GaveUp)** and a panic mean that an event can't be: the batch is tried once more
+    /// one by one. The one that gives up is a dead letter. The one that panics, or blocks its thread, is tried alone after
+    /// 1 s, 10 s, 60 s and 10 min, and is a dead letter when it fails for the fifth time; others overtake it. So is an
+    /// event that ends the whole process, again and again. An event of which a handler says `Failed` for ever holds up
+    /// all behind it for up to 10 minutes at a time: say `GaveUp` where waiting won't help.
+    ///
+    /// **Stopping**: the batch in hand is finished within 24 s, everything else given back.
+    ///
+    /// A handler that blocks its thread instead of awaiting can't be cancelled: a second after its time it is abandoned,
+    /// and its events go on as above while it may still be writing. Work that blocks belongs into
+    /// `tokio::task::spawn_blocking`; what was begun there goes on when the handler is cancelled.
+    #[must_use]
+    pub fn in_batches<A, H: BatchHandler<A>>(mut self, spec: Spec, handler: H) -> Self {
+        let name = spec.name.map(str::to_owned).unwrap_or_else(|| default_name(&spec.source, &handler));
+        let needs = handler.needs();
+        self.batches.push(BatchEntry { name, spec, handler: batch::erase(handler), needs });
         self
     }
 
@@ -51,7 +122,7 @@ impl Plugin {
 
     /// The specs of its handlers.
     pub fn specs(&self) -> impl Iterator<Item = &Spec> {
-        self.entries.iter().map(|entry| &entry.spec)
+        self.entries.iter().map(|entry| &entry.spec).chain(self.batches.iter().map(|entry| &entry.spec))
     }
 }
 

@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Broker, Consumer, DeadLetter, Delivery, Past};
-use protocol::{Ambient, Chat, Pattern, RoutingKey};
+use futures_util::future::join_all;
+use protocol::{Ambient, Chat, Pattern, RoutingKey, Timestamp};
 use tokio::runtime::Handle;
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken};
 
+use crate::batches::{self, Taker};
 use crate::error::Failure;
 use crate::executor::{Executor, SPARE_THREADS};
 use crate::handler::Erased;
@@ -54,6 +57,9 @@ pub(crate) struct Runner {
     pub(crate) catalogue: Arc<Catalogue>,
     #[cfg(feature = "store")]
     pub(crate) database: Option<store::Store>,
+    pub(crate) takers: Vec<Taker>,
+    /// Who runs a batch reads, and who tries something alone writes.
+    pub(crate) batching: RwLock<()>,
     pub(crate) lanes: Lanes<Box<Work>>,
     pub(crate) executor: Executor,
     /// The runtime that is not the handlers'.
@@ -63,13 +69,13 @@ pub(crate) struct Runner {
     /// There are not enough threads for handlers any more.
     pub(crate) worn_out: CancellationToken,
     /// Nothing more is taken.
-    stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
     /// The group's queue, where what is tried again comes from.
     pub(crate) queue: String,
     suspects: String,
     /// What was delivered so often before is tried alone.
     suspicious: u32,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) ambient: Arc<dyn Ambient>,
     matcher: Matcher,
     by_name: HashMap<String, usize>,
     hasher: std::hash::RandomState,
@@ -119,6 +125,7 @@ impl Runner {
     pub(crate) fn build(worker: Worker, broker: Arc<dyn Broker>, executor: Executor) -> Result<Self, BuildError> {
         protocol::check_network(&worker.group).map_err(|_| BuildError::Group(worker.group.clone()))?;
         let matcher = Matcher::build(&worker.plugins, &worker.prefix)?;
+        let takers = batches::takers(&worker.plugins, &worker.group)?;
         let catalogue = Arc::new(Catalogue::of(&worker.plugins, &worker.prefix));
         let handlers = ready(worker.plugins, &worker.group)?;
         let topology = broker.topology();
@@ -130,6 +137,8 @@ impl Runner {
             networks: worker.networks,
             by_name: handlers.iter().enumerate().map(|(index, handler)| (handler.name.clone(), index)).collect(),
             handlers,
+            takers,
+            batching: RwLock::default(),
             catalogue,
             #[cfg(feature = "store")]
             database: worker.database,
@@ -164,18 +173,22 @@ impl Runner {
 
     /// How many handlers there are.
     pub(crate) fn handlers(&self) -> usize {
-        self.handlers.len()
+        self.handlers.len() + self.takers.len()
     }
 
     pub(crate) async fn work(
         self: &Arc<Self>,
         mut events: Consumer,
         mut suspects: Suspects,
+        batches: Vec<Consumer>,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
         // in the runtime that we are in, a handler that doesn't return wouldn't let anybody look
         let is_watched = self.executor.threads().is_some();
         let _watch = is_watched.then(|| AbortOnDropHandle::new(self.main.spawn(self.clone().watch())));
+        let takers = batches.into_iter().enumerate();
+        let takers = takers.map(|(taker, events)| self.main.spawn(self.clone().take_batches(taker, events)));
+        let takers: Vec<AbortOnDropHandle<()>> = takers.map(AbortOnDropHandle::new).collect();
         let mut found = Found::default();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -200,7 +213,7 @@ impl Runner {
         if let Some(suspect) = suspect {
             self.suspect(suspect);
         }
-        self.drain().await;
+        tokio::join!(self.drain(), finish_batches(takers));
         if self.worn_out.is_cancelled() { Err(RunError::LostThreads(SPARE_THREADS)) } else { Ok(()) }
     }
 
@@ -233,17 +246,34 @@ impl Runner {
             );
             return self.bury(suspect, letter);
         }
-        match stop.run_until_cancelled(tokio::time::timeout(ALONE_WITHIN, self.idle())).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) => tracing::warn!("handlers still run; what may have killed its worker is tried beside them"),
+        let alone = async {
+            self.idle().await;
+            self.batching.write().await
+        };
+        let _alone = match stop.run_until_cancelled(tokio::time::timeout(ALONE_WITHIN, alone)).await {
+            Some(Ok(alone)) => Some(alone),
+            Some(Err(_)) => {
+                tracing::warn!("handlers still run; what may have killed its worker is tried beside them");
+                None
+            }
             None => return self.suspect(suspect),
-        }
+        };
         tracing::warn!(
             message_id = suspect.properties.message_id,
             deaths = suspect.attempts,
             "an event that may have killed its worker is tried alone"
         );
-        self.take(suspect, found, true);
+        let home = self.home(&suspect);
+        match self.takers.iter().position(|taker| taker.queue(self.broker.topology()) == home) {
+            None => self.take(suspect, found, true),
+            Some(taker) => {
+                let (runner, begun) = (self.clone(), self.tasks.token());
+                self.main.spawn(async move {
+                    let _begun = begun;
+                    runner.try_batch_of_one(&runner.takers[taker], suspect).await;
+                });
+            }
+        }
         // every handler has its time, and whatever blocks is abandoned
         stop.run_until_cancelled(self.idle()).await;
     }
@@ -257,6 +287,21 @@ impl Runner {
     /// killed its worker.
     pub(crate) fn persists_with(&self, delivery: &Delivery) -> bool {
         self.is_suspect(delivery) && !self.stopping.is_cancelled() && !self.worn_out.is_cancelled()
+    }
+
+    /// It was delivered so often that it may be what killed its workers.
+    pub(crate) fn is_suspicious(&self, delivery: &Delivery) -> bool {
+        delivery.attempts >= self.suspicious
+    }
+
+    /// It is from a time that only some handlers take events of.
+    pub(crate) fn is_too_old(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| at.plus(STALE_AFTER) < self.ambient.now())
+    }
+
+    /// An event is skipped that is too old.
+    pub(crate) fn skip_old(&self) {
+        count(&self.counts.stale, "an event is skipped: it is more than an hour old");
     }
 
     /// Waits until everything that was begun is settled.
@@ -277,10 +322,8 @@ impl Runner {
             None => None,
             Some(Ok(handler)) => Some(handler),
             Some(Err(name)) => {
-                let letter =
-                    DeadLetter::new(&delivery, self.home(&delivery), format!("there is no handler {name} any more"));
-                tracing::warn!(key = past.key, why = letter.error, "an event is set aside with the dead letters");
-                return self.bury(delivery, letter);
+                let name = name.to_owned();
+                return self.no_handler(delivery, &name);
             }
         };
         if self.seen.knows(&(event.id, only)) {
@@ -293,16 +336,16 @@ impl Runner {
         }
         if chat.as_ref().is_some_and(|chat| chat.replayed) {
             hits.retain(|hit| self.handlers[hit.handler].replayed);
-        } else if !hits.is_empty() && at.is_some_and(|at| at.plus(STALE_AFTER) < self.ambient.now()) {
+        } else if hits.iter().any(|hit| !self.handlers[hit.handler].any_age) && self.is_too_old(at) {
             hits.retain(|hit| self.handlers[hit.handler].any_age);
             if hits.is_empty() {
-                count(&self.counts.stale, "an event is skipped: it is more than an hour old");
+                self.skip_old();
             }
         }
         if hits.is_empty() {
             return delivery.acknowledge();
         }
-        if delivery.attempts >= self.suspicious && !alone {
+        if self.is_suspicious(&delivery) && !alone {
             return self.suspect(delivery);
         }
         let lane = self.lane(&event.key, chat.as_ref());
@@ -322,7 +365,14 @@ impl Runner {
         }
     }
 
-    fn set_aside(self: &Arc<Self>, delivery: Delivery, why: &str) {
+    /// Sets an event aside that is for a handler which is not here.
+    pub(crate) fn no_handler(self: &Arc<Self>, delivery: Delivery, name: &str) {
+        let letter = DeadLetter::new(&delivery, self.home(&delivery), format!("there is no handler {name} any more"));
+        tracing::warn!(key = letter.key, why = letter.error, "an event is set aside with the dead letters");
+        self.bury(delivery, letter);
+    }
+
+    pub(crate) fn set_aside(self: &Arc<Self>, delivery: Delivery, why: &str) {
         let count = self.counts.malformed.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::warn!(key = &*delivery.key, why, count, "a malformed event is set aside with the dead letters");
         let letter = DeadLetter::new(&delivery, self.home(&delivery), why);
@@ -338,7 +388,7 @@ impl Runner {
     }
 
     /// Moves an event to where it is tried alone.
-    fn suspect(self: &Arc<Self>, delivery: Delivery) {
+    pub(crate) fn suspect(self: &Arc<Self>, delivery: Delivery) {
         let (runner, begun) = (self.clone(), self.tasks.token());
         self.main.spawn(async move {
             let _begun = begun;
@@ -354,6 +404,13 @@ impl Runner {
             None => key.words().next().unwrap_or_default(),
         };
         self.hasher.hash_one((network, place))
+    }
+}
+
+/// Waits until all batches that were begun are settled. What takes too long is given back.
+async fn finish_batches(takers: Vec<AbortOnDropHandle<()>>) {
+    if tokio::time::timeout(DRAIN_WITHIN, join_all(takers)).await.is_err() {
+        tracing::warn!("handlers of batches still run; their events are given back");
     }
 }
 

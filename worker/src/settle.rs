@@ -62,7 +62,8 @@ impl Runner {
         let Work { delivery, event, only, failures, begun: _begun, .. } = *work;
         for (handler, failure) in failures {
             let attempts = Past::of(&delivery).attempts.saturating_add(1);
-            if let Err(why) = self.send_on(&delivery, handler, attempts, &failure).await {
+            let name = &self.handlers[handler].name;
+            if let Err(why) = self.send_on(&delivery, name, attempts, &failure).await {
                 return give_back(delivery, &why).await;
             }
         }
@@ -73,15 +74,17 @@ impl Runner {
         delivery.acknowledge();
     }
 
+    /// Sends an event on its way that its only handler has failed on, and acknowledges it.
+    pub(crate) async fn send_on_alone(&self, delivery: Delivery, name: &str, failure: &Failure) {
+        let attempts = Past::of(&delivery).attempts.saturating_add(1);
+        match self.send_on(&delivery, name, attempts, failure).await {
+            Ok(()) => delivery.acknowledge(),
+            Err(why) => give_back(delivery, &why).await,
+        }
+    }
+
     /// Sends an event on its way that a handler has failed on so often.
-    async fn send_on(
-        &self,
-        delivery: &Delivery,
-        handler: usize,
-        attempts: u32,
-        failure: &Failure,
-    ) -> Result<(), Error> {
-        let name = &self.handlers[handler].name;
+    async fn send_on(&self, delivery: &Delivery, name: &str, attempts: u32, failure: &Failure) -> Result<(), Error> {
         let again = usize::try_from(attempts).ok().and_then(|attempts| Delay::ALL.get(attempts.checked_sub(1)?));
         let count = self.counts.failed.fetch_add(1, Ordering::Relaxed) + 1;
         let (event, key) = (&delivery.properties.message_id, Past::of(delivery).key);
@@ -111,7 +114,7 @@ impl Runner {
             count,
             "a handler failed for good: its event is set aside with the dead letters"
         );
-        let handler = Some(name.clone());
+        let handler = Some(name.to_owned());
         let letter = DeadLetter { attempts, handler, ..DeadLetter::new(delivery, self.home(delivery), why) };
         self.send(delivery, Message::dead(self.broker.topology(), delivery, &letter)).await
     }

@@ -1,7 +1,8 @@
 //! Talking to plugins as people would: [`FakeChat`] runs them in a real worker over an embedded broker.
 //!
 //! A test reads as a conversation, and fails when a reply is left unheard or a handler failed. What a handler failed on is
-//! tried again when the test says so ([`FakeChat::tries_again`]), and not before.
+//! tried again when the test says so ([`FakeChat::tries_again`]), and not before. While a handler of batches fails, its
+//! events wait until the test says that it works again ([`FakeChat::recovers`]).
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -14,11 +15,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::batches::Waiting;
 use self::retries::Retries;
 use crate::action::in_channel;
 use crate::reply::Place;
 use crate::{Action, Plugin, Worker};
 
+mod batches;
 mod retries;
 
 /// The network that everything is said on.
@@ -56,6 +59,7 @@ pub struct FakeChat {
     heard: Vec<Request>,
     place: String,
     said: u64,
+    waiting: Waiting,
     stop: CancellationToken,
 }
 
@@ -80,11 +84,14 @@ impl FakeChat {
         let replies = [replies.await.expect("a queue"), notices.await.expect("a queue")];
         let dead = dead.await.expect("a queue");
         let stop = CancellationToken::new();
+        let group = worker.group().to_owned();
         let worker = worker.networks([(NETWORK.to_owned(), "irc".to_owned())]).ambient(Arc::new(Today)).here();
         let retries = Arc::new(Retries::on(broker.clone()));
         let attached = worker.attach(retries.clone()).await.unwrap_or_else(|why| panic!("{why}"));
+        let waiting = Waiting::of(attached.runner.clone(), broker.clone(), &group);
         tokio::spawn(attached.work(stop.clone()));
-        FakeChat { broker, retries, replies, dead, heard: Vec::new(), place: CHANNEL.to_owned(), said: 0, stop }
+        let (heard, place) = (Vec::new(), CHANNEL.to_owned());
+        FakeChat { broker, retries, replies, dead, heard, place, said: 0, waiting, stop }
     }
 
     /// Somebody says something in the channel; waits until the bot has answered all of it. `pubbot: …` speaks to the
@@ -211,6 +218,29 @@ impl FakeChat {
         }
     }
 
+    /// A handler of batches failed on what happened so far, which waits for it.
+    ///
+    /// # Panics
+    /// When none did, or all of it is settled.
+    #[track_caller]
+    pub fn waits(&mut self) -> &mut Self {
+        assert!(self.waiting.is_waiting(), "nothing waits for a handler of batches");
+        self
+    }
+
+    /// A handler of batches failed on what happened so far, and works again: it is tried now, without the wait. Waits
+    /// until the bot has answered all of it.
+    ///
+    /// # Panics
+    /// When none failed, or one fails again.
+    pub async fn recovers(&mut self) -> &mut Self {
+        self.waits();
+        self.waiting.end();
+        self.listen_in_time().await;
+        assert!(!self.waiting.is_waiting(), "a handler of batches fails again");
+        self
+    }
+
     #[track_caller]
     fn expect(&mut self, channel: &str, kind: ReplyKind, text: &str) -> &mut Self {
         assert!(!self.heard.is_empty(), "the bot said nothing; expected {text:?}");
@@ -260,15 +290,22 @@ impl FakeChat {
         self
     }
 
-    /// Hears replies until the broker is idle.
+    /// Hears replies until the broker is idle, or has only what waits for handlers of batches.
     async fn listen(&mut self) {
-        let [answers, notices] = &mut self.replies;
         loop {
+            let [answers, notices] = &mut self.replies;
+            let next = async {
+                tokio::select! {
+                    biased;
+                    Some(delivery) = answers.next() => delivery,
+                    Some(delivery) = notices.next() => delivery,
+                }
+            };
             let delivery = tokio::select! {
                 biased;
-                Some(delivery) = answers.next() => delivery,
-                Some(delivery) = notices.next() => delivery,
+                delivery = next => delivery,
                 () = self.broker.idle() => return,
+                () = self.waiting.all_else_settled() => return,
             };
             let context = ReplyContext { network: NETWORK, ..ReplyContext::default() };
             self.heard.push(Request::read(&delivery.body, context).unwrap_or_else(|why| panic!("{why}")));
@@ -285,6 +322,7 @@ impl Drop for FakeChat {
             let dead = self.broker.held(&self.broker.topology().dead().name);
             assert_eq!(dead, 0, "handlers failed that nobody expected to");
             assert!(self.retries.take().is_none(), "a handler failed that nobody expected to");
+            assert!(!self.waiting.is_waiting(), "a handler of batches failed that nobody expected to");
         }
     }
 }

@@ -10,6 +10,7 @@ use protocol::{Ambient, Pattern};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::{self, ONE_EVENT};
 use crate::executor::Executor;
 use crate::matcher::Matcher;
 use crate::publish::Networks;
@@ -133,12 +134,25 @@ impl Worker {
         &self.group
     }
 
-    /// The patterns that the group's queue must be bound to.
+    /// The patterns that the group's queue must be bound to. Handlers of batches have queues of their own, see
+    /// [`bindings`](Worker::bindings).
     ///
     /// # Errors
     /// When the plugins can't be put together.
     pub fn patterns(&self) -> Result<Vec<Pattern>, BuildError> {
+        batches::takers(&self.plugins, &self.group)?;
         Ok(Matcher::build(&self.plugins, &self.prefix)?.patterns())
+    }
+
+    /// The worker groups whose queues this worker takes events from, with the patterns that they must be bound to: its
+    /// own group, and one for each handler of [batches](Plugin::in_batches).
+    ///
+    /// # Errors
+    /// When the plugins can't be put together.
+    pub fn bindings(&self) -> Result<Vec<(String, Vec<Pattern>)>, BuildError> {
+        let own = (self.group.clone(), self.patterns()?);
+        let batches = batches::takers(&self.plugins, &self.group)?.into_iter();
+        Ok(std::iter::once(own).chain(batches.map(|taker| (taker.group, vec![taker.pattern]))).collect())
     }
 
     /// Puts the plugins together and begins to take events from the group's queue. From now on no event is missed.
@@ -160,8 +174,13 @@ impl Worker {
             true => broker.consume_ordered(&group, runner.patterns(), ORDERED_PREFETCH).await?,
             false => broker.consume(topology.worker(&group, runner.patterns()), PREFETCH).await?,
         };
+        let batches = runner.takers.iter().map(|taker| {
+            let queue = topology.worker(&taker.group, vec![taker.pattern.clone()]);
+            broker.consume(queue, ONE_EVENT)
+        });
+        let batches = try_join_all(batches).await?;
         tracing::info!(group, handlers = runner.handlers(), "the worker is ready");
-        Ok(Attached { group, runner, events, suspects })
+        Ok(Attached { group, runner, events, suspects, batches })
     }
 
     /// [Attaches](Worker::attach) and [works](Attached::work).
@@ -176,9 +195,10 @@ impl Worker {
 /// A worker whose events are waiting for it.
 pub struct Attached {
     group: String,
-    runner: Arc<Runner>,
+    pub(crate) runner: Arc<Runner>,
     events: Consumer,
     suspects: Suspects,
+    batches: Vec<Consumer>,
 }
 
 impl Attached {
@@ -187,7 +207,7 @@ impl Attached {
     /// # Errors
     /// [`RunError::LostThreads`] when too many handlers have blocked their threads.
     pub async fn work(self, stop: CancellationToken) -> Result<(), RunError> {
-        let result = self.runner.work(self.events, self.suspects, stop).await;
+        let result = self.runner.work(self.events, self.suspects, self.batches, stop).await;
         tracing::info!(group = self.group, "the worker has stopped");
         result
     }

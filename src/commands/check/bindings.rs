@@ -33,8 +33,9 @@ pub fn unmatched(plugins: Vec<Plugin>) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for plugin in plugins {
         let name = plugin.name();
-        let patterns = Worker::new("check").plugin(plugin).patterns().unwrap_or_default();
-        found.extend(patterns.iter().filter_map(never).map(|why| (name, why)));
+        let queues = Worker::new("check").plugin(plugin).bindings().unwrap_or_default();
+        let patterns = queues.iter().flat_map(|(_, patterns)| patterns);
+        found.extend(patterns.filter_map(never).map(|why| (name, why)));
     }
     found
 }
@@ -142,6 +143,9 @@ mod tests {
     #[test]
     fn the_plugin_is_named_and_the_bots_own_plugins_are_fine() {
         let plugin = Plugin::new("door").on(event("chat.irc.*.jion"), || async {}).on(event("mine.own"), || async {});
+        let batches = |_: worker::Batch| async { Ok(()) };
+        let archive = Plugin::new("archive").in_batches(event("chat.irc.*.jion"), batches);
+        assert_eq!(unmatched(vec![archive]).len(), 1);
         let found = unmatched(vec![plugin]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, "door");
