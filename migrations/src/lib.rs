@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
+mod m20261128_03_presence;
 
 /// The steps, in order.
 pub struct Migrator;
@@ -14,7 +15,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261128_01_archive::Migration)]
+        vec![Box::new(m20261128_01_archive::Migration), Box::new(m20261128_03_presence::Migration)]
     }
 
     fn migration_table_name() -> DynIden {

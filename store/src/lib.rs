@@ -5,7 +5,9 @@
 
 mod connect;
 mod error;
+pub mod presence;
 mod schema;
+mod sql;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

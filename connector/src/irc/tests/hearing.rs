@@ -258,7 +258,8 @@ async fn joins_parts_and_kicks_are_told_with_who_and_why() {
     let kick = json!({"channel": "#a", "user": "bob", "type": "kicked", "by": "alice", "reason": "enough"});
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     server.says(":alice!a@h KICK #a pubbot").await;
-    let kick = json!({"channel": "#a", "user": "pubbot", "type": "kicked", "by": "alice", "reason": null, "is_me": true});
+    let kick =
+        json!({"channel": "#a", "user": "pubbot", "type": "kicked", "by": "alice", "reason": null, "is_me": true});
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     // the bot is not there any more
     server.says(":alice!a@h QUIT").await;
