@@ -1,7 +1,7 @@
 //! What a change makes of what is known: the rules, without a database. Each thing that is known has the version of the event
 //! that told it, and only a greater one changes it: so it makes no difference in which order events come, and how often.
 
-use protocol::{LeaveKind, Member, Timestamp};
+use protocol::{Member, Timestamp};
 use uuid::Uuid;
 
 use super::change::{Change, Deed, How, Version, What};
