@@ -8,13 +8,17 @@ use protocol::Target;
 use store::Store;
 use worker::Plugin;
 
+mod duration;
 mod echo;
 mod foobar;
 mod help;
 mod music;
 mod ping;
+mod presence;
 mod say;
+mod seen;
 mod uptime;
+mod users;
 mod version;
 
 /// What plugins need to know of the configuration.
@@ -32,7 +36,7 @@ pub struct Settings {
 
 /// Every plugin, in the order of the help.
 pub fn all(settings: &Settings) -> Vec<Plugin> {
-    vec![
+    let mut plugins = vec![
         help::plugin(),
         ping::plugin(),
         echo::plugin(),
@@ -41,7 +45,11 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         foobar::plugin(),
         music::plugin(settings),
         say::plugin(settings.routes.clone()),
-    ]
+    ];
+    if let Some(store) = &settings.store {
+        plugins.extend([presence::plugin(store.clone()), seen::plugin(), users::plugin()]);
+    }
+    plugins
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use sea_orm::QueryResult;
 pub use self::change::{Change, Deed, How, Version, What};
 use self::fold::{folded, key};
 use self::rows::Writer;
-use crate::sql::all;
+use crate::sql::{all, one};
 use crate::{Error, Store};
 
 /// Whoever was not seen for so long is forgotten.
@@ -95,29 +95,35 @@ impl Presence<'_> {
         writing.commit().await
     }
 
-    /// Who is in a channel now, by nick; at most [`MOST_MEMBERS`]. `None`: that is not known, since the bot is not there,
-    /// or was not told yet.
+    /// It is known who is in a channel: the bot is there, and was told the names.
     ///
     /// # Errors
     /// When the database can't be asked.
-    pub async fn members(&self, network: &str, channel: &str) -> Result<Option<Vec<Member>>, Error> {
-        let on = self.0.read().await?;
+    pub async fn knows(&self, network: &str, channel: &str) -> Result<bool, Error> {
         let complete = format!(
             "SELECT 1 FROM member_channels c JOIN member_networks n ON n.network = c.network
              WHERE c.network = $1 AND c.channel = $2 AND c.state = {} AND c.floor >= n.floor",
             rows::COMPLETE
         );
-        let place = || [network.into(), channel.into()];
-        let is_complete = all(on, &complete, place()).await.map_err(|why| self.0.error(&why))?;
-        if is_complete.is_empty() {
+        let found = one(self.0.read().await?, &complete, [network.into(), channel.into()]).await;
+        found.map(|row| row.is_some()).map_err(|why| self.0.error(&why))
+    }
+
+    /// Who is in a channel now, by nick; at most [`MOST_MEMBERS`]. `None`: that is not [known](Presence::knows).
+    ///
+    /// # Errors
+    /// When the database can't be asked.
+    pub async fn members(&self, network: &str, channel: &str) -> Result<Option<Vec<Member>>, Error> {
+        if !self.knows(network, channel).await? {
             return Ok(None);
         }
         let members = format!(
             "SELECT m.nick, m.prefix, m.account {WHERE_THEY_ARE}
              WHERE m.network = $1 AND m.channel = $2 AND {NOW} ORDER BY m.nick_key LIMIT {MOST_MEMBERS}"
         );
-        let rows = all(on, &members, place()).await.map_err(|why| self.0.error(&why))?;
-        rows.iter().map(|row| member(row, 0)).collect::<Result<_, _>>().map(Some).map_err(|why| self.0.error(&why))
+        let rows = all(self.0.read().await?, &members, [network.into(), channel.into()]).await;
+        let members = rows.and_then(|rows| rows.iter().map(|row| member(row, 0)).collect());
+        members.map(Some).map_err(|why| self.0.error(&why))
     }
 
     /// In which channels somebody is now.
