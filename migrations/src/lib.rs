@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
 mod m20261128_03_presence;
+mod m20261128_06_archive_privacy;
 
 /// The steps, in order.
 pub struct Migrator;
@@ -15,7 +16,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261128_01_archive::Migration), Box::new(m20261128_03_presence::Migration)]
+        vec![
+            Box::new(m20261128_01_archive::Migration),
+            Box::new(m20261128_03_presence::Migration),
+            Box::new(m20261128_06_archive_privacy::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -32,7 +32,7 @@ const SQLITE: [&str; 5] = [
     // split at spaces only: the words were made before
     "CREATE VIRTUAL TABLE message_words USING fts5 (
         words, content = '', contentless_delete = 1,
-        tokenize = 'ascii tokenchars ''!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'''
+        tokenize = 'ascii tokenchars ''!\"#$%&''''()*+,-./:;<=>?@[\\]^_`{|}~'''
     )",
     "CREATE TABLE activity (
         place_id INTEGER NOT NULL REFERENCES places (id),

@@ -39,7 +39,7 @@ mod tests {
     fn settings(routes: &[(&str, &str)]) -> Settings {
         let channels = ["test/#a", "test/#b"].map(|text| text.parse().unwrap());
         let routes = routes.iter().map(|(name, to)| (name.to_string(), vec![to.parse().unwrap()])).collect();
-        Settings { routes, channels: channels.into(), version: "" }
+        Settings { routes, channels: channels.into(), ..Settings::default() }
     }
 
     #[tokio::test]

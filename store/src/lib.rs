@@ -3,15 +3,21 @@
 //!
 //! Every question is bounded in time and in what it returns, and is asked of both engines by the same tests.
 
+pub mod archive;
 mod connect;
 mod error;
+mod fold;
+pub mod logs;
 pub mod presence;
 mod schema;
+pub mod search;
 mod sql;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod words;
 
 pub use error::Error;
+pub use fold::{fold, fold_char};
 pub use schema::{Schema, Step};
 pub use store::{Engine, Store, Writing};

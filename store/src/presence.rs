@@ -18,7 +18,7 @@ use protocol::{Member, Timestamp};
 use sea_orm::QueryResult;
 
 pub use self::change::{Change, Deed, How, Version, What};
-use self::fold::{folded, key};
+use self::fold::to_the_letter;
 use self::rows::Writer;
 use crate::sql::{all, one};
 use crate::{Error, Store};
@@ -140,7 +140,7 @@ impl Presence<'_> {
             let (channel, member) = (row.try_get_by_index(0)?, member(row, 1)?);
             Ok(Present { channel, member, since: Timestamp::from_millis(row.try_get_by_index(4)?) })
         };
-        let rows = all(on, &sql, [network.into(), folded(nick).into()]).await.map_err(|why| self.0.error(&why))?;
+        let rows = all(on, &sql, [network.into(), crate::fold(nick).into()]).await.map_err(|why| self.0.error(&why))?;
         let found: Vec<Present> = rows.iter().map(read).collect::<Result<_, _>>().map_err(|why| self.0.error(&why))?;
         Ok(to_the_letter(found, nick, |present| &present.member.nick))
     }
@@ -167,7 +167,7 @@ impl Presence<'_> {
              WHERE m.network = $1 AND m.folded = $2 ORDER BY now DESC, m.seen_ms DESC LIMIT {MOST_CHANNELS}"
         );
         let on = self.0.read().await?;
-        let rows = all(on, &sql, [network.into(), folded(nick).into()]).await.map_err(|why| self.0.error(&why))?;
+        let rows = all(on, &sql, [network.into(), crate::fold(nick).into()]).await.map_err(|why| self.0.error(&why))?;
         let mut found: Vec<Seen> =
             rows.iter().map(rows::seen).collect::<Result<_, _>>().map_err(|why| self.0.error(&why))?;
         found.sort_by_key(|seen| (seen.here_since.is_none(), std::cmp::Reverse(seen.at)));
@@ -178,13 +178,4 @@ impl Presence<'_> {
 fn member(row: &QueryResult, first: usize) -> Result<Member, sea_orm::DbErr> {
     let (nick, prefix) = (row.try_get_by_index(first)?, row.try_get_by_index(first + 1)?);
     Ok(Member { nick, prefix, account: row.try_get_by_index(first + 2)? })
-}
-
-/// Those that have the nick by the rule of all networks; all that were found, if there is none.
-fn to_the_letter<T>(mut found: Vec<T>, nick: &str, of: impl Fn(&T) -> &str) -> Vec<T> {
-    let key_asked = key(nick);
-    if found.iter().any(|it| key(of(it)) == key_asked) {
-        found.retain(|it| key(of(it)) == key_asked);
-    }
-    found
 }

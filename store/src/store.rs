@@ -7,6 +7,7 @@ use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
+use crate::archive::Places;
 use crate::connect::{self, Connections};
 use crate::{Error, Schema};
 
@@ -31,6 +32,7 @@ struct Inner {
     place: String,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    places: Places,
     /// Its tables were seen to be those of this version.
     fits: AtomicBool,
 }
@@ -75,7 +77,16 @@ impl Store {
     /// [`Error::Url`].
     pub fn open(url: &str) -> Result<Self, Error> {
         let Connections { engine, place, writer, reader } = connect::connections(url)?;
-        Ok(Store { inner: Arc::new(Inner { engine, place, writer, reader, fits: AtomicBool::new(false) }) })
+        Ok(Store {
+            inner: Arc::new(Inner {
+                engine,
+                place,
+                writer,
+                reader,
+                places: Places::default(),
+                fits: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Which database it is.
@@ -130,6 +141,7 @@ impl Store {
     /// When one of them fails: then none was taken back.
     pub async fn migrate_back(&self, steps: u32) -> Result<Vec<String>, Error> {
         self.inner.fits.store(false, Ordering::Release);
+        self.inner.places.forget();
         Schema::back(self, steps).await
     }
 
@@ -144,6 +156,11 @@ impl Store {
     /// An error of a statement.
     pub fn error(&self, error: &DbErr) -> Error {
         Error::of(&self.inner.place, error)
+    }
+
+    /// The channels that the archive knows.
+    pub(crate) fn places(&self) -> &Places {
+        &self.inner.places
     }
 
     /// What writes, whatever the tables are.

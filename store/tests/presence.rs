@@ -1,39 +1,16 @@
 //! Presence against a naive model of a network, on both engines: whatever the order in which events come, and however often,
 //! in the end the store knows what the model knows. And one by one: what counts as gone, unknown, seen.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use protocol::Timestamp;
-use servers::PostgreSql;
 use store::Store;
 use store::presence::{Change, Deed, How, Version, What};
-use store::testing::{Temporary, migrated};
 
 use self::model::{Model, session};
+use crate::on_both;
 
-#[path = "presence/model.rs"]
 mod model;
 
-/// Makes a test of each function for both engines.
-macro_rules! on_both_engines {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                let database = super::Temporary::sqlite().await;
-                super::$name(&database).await;
-            })+
-        }
-        mod postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&super::postgres().await).await;
-            })+
-        }
-    };
-}
-
-on_both_engines!(
+on_both!(
     a_list_of_names_is_all_that_are_here_and_what_follows_changes_it,
     nobody_stays_behind_when_a_session_ends_without_a_word,
     a_channel_is_unknown_until_its_names_are_told_and_after_the_bot_has_left,
@@ -48,11 +25,6 @@ on_both_engines!(
     in_any_order_and_in_any_batches_all_is_as_in_the_model,
     workers_that_write_at_the_same_time_lose_nothing,
 );
-
-async fn postgres() -> Store {
-    let url = tokio::task::spawn_blocking(|| PostgreSql::shared().database()).await.unwrap();
-    migrated(&url).await
-}
 
 /// `nick`, or `@nick=account`.
 fn member(text: &str) -> protocol::Member {

@@ -166,27 +166,28 @@ impl Runner {
     /// Reads a delivery for a handler of batches. What is not for it is settled here and now.
     fn sort(self: &Arc<Self>, taker: &Taker, delivery: Delivery, alone: bool) -> Option<Item> {
         let past = Past::of(&delivery);
-        let Incoming { event, chat, at } = match Incoming::read(&delivery, &past) {
-            Ok(incoming) => incoming,
-            Err(why) => return self.set_aside(delivery, &why).none(),
-        };
-        if let Some(name) = past.handler.filter(|name| *name != taker.name) {
-            let name = name.to_owned();
-            return self.no_handler(delivery, &name).none();
+        let stranger = past.handler.filter(|name| *name != taker.name).map(str::to_owned);
+        match (Incoming::read(&delivery, &past), stranger) {
+            (Err(why), _) => self.set_aside(delivery, &why),
+            (Ok(_), Some(name)) => self.no_handler(delivery, &name),
+            (Ok(incoming), _) if !self.is_wanted(taker, &incoming) => delivery.acknowledge(),
+            (Ok(_), _) if delivery.attempts >= VERY_SUSPICIOUS && !alone => self.suspect(delivery),
+            (Ok(Incoming { event, chat, .. }), _) => {
+                let alone = alone || self.is_suspicious(&delivery);
+                return Some(Item { delivery, event: Some(BatchEvent { event, chat }), alone });
+            }
         }
+        None
+    }
+
+    /// The handler asks for events of this key, time and origin.
+    fn is_wanted(&self, taker: &Taker, Incoming { event, chat, at }: &Incoming) -> bool {
         let is_replayed = chat.as_ref().is_some_and(|chat| chat.replayed);
-        let is_old = !is_replayed && !taker.any_age && self.is_too_old(at);
+        let is_old = !is_replayed && !taker.any_age && self.is_too_old(*at);
         if is_old {
             self.skip_old();
         }
-        if is_old || (is_replayed && !taker.replayed) || !taker.pattern.matches(&event.key) {
-            return delivery.acknowledge().none();
-        }
-        if delivery.attempts >= VERY_SUSPICIOUS && !alone {
-            return self.suspect(delivery).none();
-        }
-        let alone = alone || self.is_suspicious(&delivery);
-        Some(Item { delivery, event: Some(BatchEvent { event, chat }), alone })
+        !is_old && (taker.replayed || !is_replayed) && taker.pattern.matches(&event.key)
     }
 
     /// Tries an event alone that came to a handler of batches again and again. If it fails and has killed nobody, it
@@ -252,15 +253,4 @@ fn outcome(returned: Result<Result<(), Error>, Failure>) -> Result<(), Failure> 
 /// Nothing is wrong with the events: what the handler works with is away, or slow.
 fn is_waited_for(failure: &Failure) -> bool {
     !failure.is_final() && matches!(failure, Failure::Handler(_) | Failure::TimedOut(_))
-}
-
-/// Reads as: done with, and nothing is left.
-trait Nothing {
-    fn none<T>(self) -> Option<T>;
-}
-
-impl Nothing for () {
-    fn none<T>(self) -> Option<T> {
-        None
-    }
 }

@@ -17,6 +17,8 @@ use crate::index::TriggerError;
 ///
 /// An event whose handlers end the whole process (by `abort`, or by taking all memory) comes to another worker. When that
 /// has happened twice, it is tried alone, and after three more deaths it is a dead letter, too.
+///
+/// What its errors mean for a handler of batches stands at [`Plugin::in_batches`](crate::Plugin::in_batches).
 #[derive(Debug)]
 pub enum Error {
     /// The person asked for something that can't be: they are told so, and that is the end of it.

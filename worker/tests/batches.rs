@@ -447,6 +447,44 @@ async fn what_kills_its_workers_is_a_dead_letter_and_what_only_came_back_often_i
 }
 
 #[tokio::test]
+async fn while_a_suspect_is_tried_alone_no_batch_runs() {
+    /// How many handlers have begun, and how many may end.
+    type Runs = Arc<(AtomicUsize, Semaphore)>;
+    async fn slowly(runs: State<Runs>) {
+        runs.0.0.fetch_add(1, Ordering::SeqCst);
+        runs.0.1.acquire().await.unwrap().forget();
+    }
+    let store = Arc::new(Store { gate: Some(Semaphore::new(1)), ..Store::default() });
+    let runs: Runs = Arc::new((AtomicUsize::new(0), Semaphore::new(0)));
+    let world = World::new().await;
+    let topology = world.broker.topology().clone();
+    let main = topology.worker("main", vec![Pattern::parse("a").unwrap()]);
+    world.broker.declare(main.clone()).await.unwrap();
+    world.start(archive(&store).state(runs.clone()).on(event("a"), slowly)).await;
+    world.say(0, "0").await;
+    world.idle().await;
+    world.say(1, "1").await;
+    until("a batch runs", || store.runs.load(Ordering::SeqCst) == 2).await;
+    let suspect = Properties {
+        headers: [("key".to_owned(), "a".into()), ("queue".to_owned(), (&*main.name).into())].into(),
+        ..Properties::default()
+    };
+    let to = Address::Queue(topology.suspect("main").name);
+    let message = Message { to, mandatory: true, properties: suspect, body: r#"{"id": "x"}"#.into() };
+    world.broker.publish(message).await.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(runs.0.load(Ordering::SeqCst), 0, "it waits for the batch");
+    store.gate.as_ref().unwrap().add_permits(2);
+    until("it runs", || runs.0.load(Ordering::SeqCst) == 1).await;
+    world.say(2, "2").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(store.runs.load(Ordering::SeqCst), 2, "the batch waits for it");
+    runs.1.add_permits(1);
+    world.idle().await;
+    assert_eq!(store.lines(), ["0", "1", "2"]);
+}
+
+#[tokio::test]
 async fn a_suspect_that_fails_and_kills_nobody_waits_with_the_others() {
     let (world, store) = (World::new().await, Arc::new(Store::default()));
     store.lock(true);

@@ -15,7 +15,7 @@ use servers::Program;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::{Args, Error, Plugin, Worker, command};
+use worker::{Args, Batch, Error, Plugin, State, Worker, command, event};
 
 /// Where the process of an `up` has its queues.
 const FOLDER: &str = "PUBBOT_TEST_WORKER_FOLDER";
@@ -68,6 +68,71 @@ async fn the_process_of_an_up() {
     }
     stop.cancel();
     working.await.unwrap().unwrap();
+}
+
+/// Writes down what is said, and dies of what is to die.
+async fn write_down(batch: Batch, file: State<std::path::PathBuf>) -> Result<(), Error> {
+    use std::io::Write;
+    let said: Vec<String> = batch.into_iter().filter_map(|it| it.chat).map(|chat| chat.content).collect();
+    if said.iter().any(|text| text == "!echo die") {
+        std::process::abort();
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&*file)?;
+    file.write_all((said.join("\n") + "\n").as_bytes())?;
+    Ok(())
+}
+
+/// The same as `the_process_of_an_up`, for a handler of batches.
+#[tokio::test]
+#[ignore = "it is the process in the other test"]
+async fn the_process_of_an_archive() {
+    #[expect(clippy::disallowed_methods, reason = "the other test says so by the environment")]
+    let folder = std::env::var(FOLDER).unwrap();
+    let broker = open(Path::new(&folder));
+    let worker = archive(Path::new(&folder)).attach(Arc::new(broker.clone())).await.unwrap();
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(worker.work(stop.clone()));
+    broker.idle().await;
+    stop.cancel();
+    working.await.unwrap().unwrap();
+}
+
+fn archive(folder: &Path) -> Worker {
+    let plugin = Plugin::new("archive").state(folder.join("said"));
+    Worker::new("main").plugin(plugin.in_batches(event("chat.#"), write_down))
+}
+
+#[tokio::test]
+async fn row_12_the_same_of_a_handler_that_takes_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let topology = broker.topology().clone();
+    for (group, patterns) in archive(folder.path()).bindings().unwrap() {
+        broker.declare(topology.worker(&group, patterns)).await.unwrap();
+    }
+    for n in 0..=INNOCENTS {
+        say(&broker, n, &if n == KILLER { "!echo die".to_owned() } else { format!("!echo {n}") }).await;
+    }
+    broker.close().await;
+    drop(broker);
+    let folder_name = folder.path().to_str().unwrap().to_owned();
+    let ended = tokio::task::spawn_blocking(move || {
+        (0..20).position(|_| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--ignored", "--exact", "the_process_of_an_archive"]).env(FOLDER, &folder_name);
+            Program::spawn(command).wait_up_to(PATIENCE).status.success()
+        })
+    });
+    assert_eq!(ended.await.unwrap(), Some(11), "it dies eight times at its place in the queue, and three times alone");
+    let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
+    let expected: Vec<String> = (0..=INNOCENTS).filter(|n| *n != KILLER).map(|n| format!("!echo {n}")).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "each once, in order");
+    let broker = open(folder.path());
+    let mut dead = broker.consume(topology.dead(), 10).await.unwrap();
+    let letter = timeout(PATIENCE, dead.next()).await.unwrap().unwrap();
+    assert_eq!(DeadLetter::read(&letter).error.as_deref(), Some("it killed its worker 3 times"));
+    assert_eq!(letter.properties.message_id, Some(Uuid::from_u128(KILLER).to_string()));
+    assert!(timeout(SILENCE, dead.next()).await.is_err(), "an innocent was buried");
 }
 
 fn open(folder: &Path) -> Embedded {

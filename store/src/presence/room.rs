@@ -5,7 +5,7 @@ use protocol::{Member, Timestamp};
 use uuid::Uuid;
 
 use super::change::{Change, Deed, How, Version, What};
-use super::fold::{folded, key};
+use super::fold::key;
 
 /// Who was here before a gap in what the bot knows, and is here after it, was here all the time, if it was no longer than this.
 const SHORT_GAP_MS: i64 = 10 * 60 * 1_000;
@@ -228,7 +228,7 @@ impl Row {
 
     /// What their nick is looked for by.
     pub fn folded(&self) -> String {
-        folded(&self.nick)
+        crate::fold(&self.nick)
     }
 
     /// They were here when a list came that did not name them.

@@ -213,3 +213,113 @@ fn first_part(items: &mut VecDeque<Item>) -> Option<Vec<Item>> {
     let part: Vec<Item> = items.drain(..together.max(1).min(items.len())).collect();
     (!part.is_empty()).then_some(part)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use bus::{Broker, Embedded, Message, Topology};
+    use protocol::{Ambient, RoutingKey, Timestamp};
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Batch, Error, Plugin, State, Worker, event};
+
+    /// The shortest pauses, by a clock that stands still.
+    struct Least;
+
+    impl Ambient for Least {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    /// When it ran, with how many events, and how often it fails; the event with the id 0 always fails.
+    struct Runs {
+        began: Instant,
+        runs: Mutex<Vec<(Duration, usize)>>,
+        stored: Mutex<Vec<u128>>,
+        fails: usize,
+    }
+
+    async fn run(batch: Batch, runs: State<Arc<Runs>>) -> Result<(), Error> {
+        let mut all = runs.runs.lock().unwrap();
+        all.push((runs.began.elapsed(), batch.len()));
+        let ids: Vec<u128> = batch.iter().map(|it| it.event.id.as_u128()).collect();
+        if all.len() <= runs.fails || ids.contains(&0) {
+            return Err(std::io::Error::other("no disk").into());
+        }
+        runs.stored.lock().unwrap().extend(ids);
+        Ok(())
+    }
+
+    async fn start(fails: usize, ids: impl IntoIterator<Item = u128>) -> (Embedded, Arc<Runs>) {
+        let broker = Embedded::new(Topology::default());
+        let (runs, stored) = Default::default();
+        let runs = Arc::new(Runs { began: Instant::now(), runs, stored, fails });
+        let plugin = Plugin::new("p").state(runs.clone()).in_batches(event("a"), run);
+        let worker = Worker::new("main").plugin(plugin).ambient(Arc::new(Least)).here();
+        let attached = worker.attach(Arc::new(broker.clone())).await.unwrap();
+        for id in ids {
+            let event = protocol::Event::new(RoutingKey::parse("a").unwrap(), Uuid::from_u128(id), &json!({})).unwrap();
+            broker.publish(Message::event(event, "test", None)).await.await.unwrap();
+        }
+        tokio::spawn(attached.work(CancellationToken::new()));
+        (broker, runs)
+    }
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_tried_with_one_event_after_1_s_2_s_up_to_30_s_and_tells_of_it_twice() {
+        let log = Log::default();
+        let writer = log.clone();
+        let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(logs);
+        let (broker, runs) = start(9, 1..=100).await;
+        broker.idle().await;
+        // half of that at least, as chance has it
+        let expected = [0, 500, 1_500, 3_500, 7_500, 15_500, 30_500, 45_500, 60_500, 75_500, 75_500];
+        let runs = runs.runs.lock().unwrap();
+        let at: Vec<u128> = runs.iter().map(|(at, _)| at.as_millis()).collect();
+        assert_eq!(at, expected);
+        assert_eq!(runs.iter().map(|(_, events)| *events).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 99]);
+        let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+        let lines = |part| log.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((lines("batches fails: its events wait"), lines("works again")), (1, 1), "{log}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_fails_for_ever_holds_up_the_others_for_ten_minutes_at_a_time() {
+        let (broker, runs) = start(0, 0..=1_500).await;
+        let queue = broker.topology().worker("main-p", Vec::new()).name;
+        while broker.held(&queue) > 1 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let (first, _) = runs.runs.lock().unwrap()[0];
+        assert!(first < Duration::from_secs(1));
+        assert!(runs.began.elapsed() < HELD_FOR + LONGEST_PAUSE, "{:?}", runs.began.elapsed());
+        assert_eq!(*runs.stored.lock().unwrap(), (1..=1_500).collect::<Vec<_>>());
+        tokio::time::sleep(2 * HELD_FOR).await;
+        assert_eq!(broker.held(&queue), 1, "it waits");
+        assert_eq!(broker.held(&broker.topology().dead().name), 0, "it is not buried");
+    }
+}
