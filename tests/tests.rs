@@ -18,6 +18,7 @@ mod memory;
 mod networks;
 mod nick;
 mod ordered;
+mod presence;
 mod queues;
 mod service;
 mod state;
