@@ -1,13 +1,18 @@
 //! The bot itself, put together from the configuration: its plugins, and the worker that runs them. The same for `up`,
 //! `worker` and `check`.
 
+use std::sync::Arc;
+
+use bus::System;
 use plugins::Settings;
 use protocol::Target;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 use worker::{Plugin, Worker};
 
 use crate::config::Config;
 use crate::config::network::CONSOLE;
+use crate::failure::Failure;
 
 /// The protocol's word of IRC networks, in keys and queues.
 pub const IRC: &str = "irc";
@@ -29,6 +34,22 @@ pub fn worker(config: &Config, store: &Store) -> Worker {
         .networks(networks)
         .database(store.clone())
         .plugins(plugins(config, store))
+}
+
+/// What sees to it that the archive forgets what it is to forget; where the plugin is not enabled, somebody else does.
+pub fn tidy(
+    config: &Config,
+    store: &Store,
+    stop: &CancellationToken,
+) -> impl Future<Output = Result<(), Failure>> + use<> {
+    let enabled = config.plugins.as_ref().is_none_or(|names| names.iter().any(|name| name == "archive"));
+    let (store, keep, stop) = (store.clone(), config.keep.clone(), stop.clone());
+    async move {
+        if enabled {
+            plugins::archive::tidy(store, keep, Arc::new(System), stop).await;
+        }
+        Ok(())
+    }
 }
 
 /// The plugins that are enabled.

@@ -6,6 +6,7 @@
 
 mod actions;
 pub mod address;
+mod archive;
 mod environment;
 mod login;
 pub mod network;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use bus::{Durability, JournalSettings, System};
 use connector::Secret;
 use connector::irc::{Network, Sts};
+use plugins::archive::Keep;
 use protocol::Target;
 use store::Store;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Where each route leads.
     pub routes: BTreeMap<String, Vec<Target>>,
+    /// How long what was said is kept.
+    pub keep: Keep,
     /// The worker's group.
     pub group: String,
     /// The group keeps the order of each channel, however many workers it has.
@@ -160,6 +164,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
     let permits = actions::actions(section.section("actions"));
     networks.iter_mut().for_each(|network| network.permits = permits.clone());
     let routes = routes(section.section("routes"), &names);
+    let keep = archive::archive(section.section("archive"), &names);
     let (group, ordered, plugins) = worker(section.section("worker"));
     section.finish();
     Config {
@@ -170,6 +175,7 @@ fn top(mut section: Section<'_>, overrides: &Overrides) -> Config {
         database,
         networks,
         routes,
+        keep,
         group,
         ordered,
         plugins,
@@ -274,8 +280,7 @@ pub fn group(name: &str) -> Result<String, String> {
 }
 
 fn plugin(section: &mut Section<'_>, what: &str, name: Found<String>) -> Option<String> {
-    let all = plugins::all(&plugins::Settings::default());
-    let known: Vec<&str> = all.iter().map(worker::Plugin::name).collect();
+    let known = plugins::NAMES;
     if known.contains(&name.value.as_str()) {
         return Some(name.value);
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use store::{Error, Store};
+use store::{Engine, Error, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -17,12 +17,19 @@ pub fn open(config: &Config) -> Result<Store, Failure> {
     Ok(Store::open(config.database.expose())?)
 }
 
-/// For a role that doesn't change the tables itself.
+/// For a role that doesn't change tables with something in them: they may be another process's, of another version. An empty
+/// database gets its tables.
 ///
 /// # Errors
 /// When they are older than this version.
 pub async fn require(store: &Store) -> Result<(), Failure> {
-    match checked(store).await {
+    let checked = match store.schema().await {
+        Ok(schema) if schema.is_empty() => migrate(store).await,
+        Ok(schema) => schema.fits(store.place()),
+        Err(_) if store.engine() == Engine::Sqlite => migrate(store).await,
+        Err(why) => Err(why),
+    };
+    match checked {
         Err(why @ Error::Old { .. }) => Err(why.into()),
         checked => {
             checked.unwrap_or_else(|why| warn(&why));

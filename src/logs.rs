@@ -47,9 +47,9 @@ fn filter(options: &Options, variable: Option<&str>, default: Default) -> Result
         _ if options.quiet => "error,lapin=off",
         (0, Some(filter)) => filter,
         (0, None) if default == Default::Quiet => "warn,lapin=off",
-        (0, None) => "info,lapin=off,sea_orm_migration=warn",
+        (0, None) => "info,lapin=off,sea_orm_migration=warn,sqlx=error",
         (1, _) => {
-            "info,pubbot=debug,bus=debug,connector=debug,worker=debug,plugins=debug,store=debug,lapin=off,sea_orm_migration=warn"
+            "info,pubbot=debug,bus=debug,connector=debug,worker=debug,plugins=debug,store=debug,lapin=off,sea_orm_migration=warn,sqlx=error"
         }
         (_, _) => "debug",
     };

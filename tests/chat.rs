@@ -30,7 +30,7 @@ fn it_answers_commands_triggers_and_private_messages(kind: Kind) {
     assert_eq!(alice.hears_from("pubbot", "#room"), "alice: !ping: are you there? (!ping → alice: pong!)");
     alice.say("#room", "!commands");
     let commands = alice.hears_from("pubbot", "#room");
-    assert_eq!(commands, "alice: Available commands: help commands ping echo uptime version");
+    assert!(commands.starts_with("alice: Available commands: help commands ping echo uptime version "), "{commands}");
     alice.say("#room", "!version");
     assert_eq!(alice.hears_from("pubbot", "#room"), format!("alice: pubbot {}", env!("CARGO_PKG_VERSION")));
     // a bot answers no notice, and bytes that are no UTF-8 do no harm

@@ -8,6 +8,7 @@ mod bad_worker;
 mod broker;
 mod clock;
 mod connector;
+mod database;
 mod disk;
 mod flood;
 mod input;
@@ -18,3 +19,5 @@ mod size;
 mod stage;
 mod unwelcome;
 mod worker;
+
+pub use self::stage::wait_until;

@@ -8,6 +8,7 @@ use protocol::Target;
 use store::Store;
 use worker::Plugin;
 
+pub mod archive;
 mod duration;
 mod echo;
 mod foobar;
@@ -47,14 +48,26 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
         say::plugin(settings.routes.clone()),
     ];
     if let Some(store) = &settings.store {
+        plugins.push(archive::plugin(store.clone()));
         plugins.extend([presence::plugin(store.clone()), seen::plugin(), users::plugin()]);
     }
     plugins
 }
 
+/// The names of all plugins, those that need a database included.
+pub const NAMES: [&str; 9] = ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_names_are_those_of_all_plugins() {
+        let store = store::testing::Temporary::sqlite().await;
+        let settings = Settings { store: Some(store.clone()), ..Settings::default() };
+        let names: Vec<&str> = all(&settings).iter().map(Plugin::name).collect();
+        assert_eq!(names, NAMES);
+    }
 
     #[tokio::test]
     async fn every_example_in_the_help_is_what_the_bot_says() {

@@ -9,6 +9,8 @@ use store::Store;
 use store::presence::Change;
 use worker::{Args, Batch, Error, Event, Plugin, Sender, State, event};
 
+use crate::archive::waits_or_gives_up;
+
 /// What is told of a channel in which the bot is not, or of which it does not know the names yet.
 pub(crate) const UNKNOWN: &str = "I don't know yet who is here";
 /// What is told to somebody who asks in private about a channel.
@@ -25,10 +27,7 @@ pub(crate) fn plugin(store: Store) -> Plugin {
 async fn keep(batch: Batch, store: State<Store>) -> Result<(), Error> {
     let changes: Result<Vec<Option<Change>>, _> = batch.iter().map(|it| Change::read(&it.event)).collect();
     let changes: Vec<Change> = changes?.into_iter().flatten().collect();
-    store.presence().apply(&changes).await.map_err(|why| match why {
-        store::Error::Refused { .. } => Error::give_up(why),
-        why => why.into(),
-    })
+    store.presence().apply(&changes).await.map_err(waits_or_gives_up)
 }
 
 /// A question about people: where it was asked, by whom, and when.

@@ -10,7 +10,7 @@ use thiserror::Error;
 pub const MAX_TARGET_BYTES: usize = 200;
 
 /// A network's name as configured, and a channel or nick there: `libera/#rust`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[serde(try_from = "String", into = "String")]
 pub struct Target {
     /// The network's name as configured.

@@ -107,6 +107,7 @@ async fn run_on(
     let worker = bot::worker(config, &store).new_threads(NEW_THREADS).attach(broker.clone()).await?;
     let mut roles = Roles::new(stop.clone());
     let hush = CancellationToken::new();
+    roles.start(bot::tidy(config, &store, &stop));
     roles.start(database::keep_trying(store, stop.clone()));
     connector::start(&mut roles, config, broker, LINGER, &hush);
     roles.start(before(worker.work(stop.clone()), stop.clone(), hush.clone()));

@@ -37,6 +37,7 @@ impl Worker {
         runtime::block_on(async {
             database::require(&store).await?;
             let worked = roles::over_rabbitmq(&config, &url, &name, |roles, broker, stop| {
+                roles.start(bot::tidy(&config, &store, stop));
                 roles.start(worker.run(broker.clone(), stop.clone()));
             });
             let worked = worked.await;

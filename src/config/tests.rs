@@ -1,6 +1,8 @@
 //! What a configuration says, and how it is told what is wrong with one: with its place, what was expected, and never a
 //! secret.
 
+use std::time::Duration;
+
 use super::*;
 use connector::Permits;
 use connector::irc::{ClientCertificate, Fingerprint, Flood, Mechanism, Sasl, Server, Tls, Trust};
@@ -57,7 +59,12 @@ fn the_example_is_right_and_names_every_key() {
     assert_eq!(libera.flood, Flood::default());
     assert_eq!(libera.channels[1].key, Some(Secret::new("sesame")));
     assert_eq!(config.routes["news"].len(), 3);
-    let all: Vec<&str> = plugins::all(&plugins::Settings::default()).iter().map(worker::Plugin::name).collect();
+    assert_eq!(config.keep.all, Some(Duration::from_secs(31_557_600)));
+    assert_eq!(
+        config.keep.channels[&"libera/#pubbot-private".parse().unwrap()],
+        Some(Duration::from_secs(30 * 86_400))
+    );
+    let all = plugins::NAMES;
     assert_eq!(config.plugins.unwrap(), all);
     let uncommented = example.replace("# password = ", "password = ");
     assert!(load(&uncommented, &[]).unwrap().networks[1].password.is_some());

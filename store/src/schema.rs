@@ -1,7 +1,7 @@
 //! Which steps a database's tables have had: forward, back, and whether they are those of this version.
 
 use migrations::Migrator;
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use crate::{Engine, Error, Store, connect};
@@ -30,6 +30,11 @@ impl Schema {
         self.steps.iter().filter(|step| !step.taken).count()
     }
 
+    /// Whether there is nothing in it yet.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| !step.taken)
+    }
+
     /// Whether this version can work with it.
     ///
     /// # Errors
@@ -53,13 +58,16 @@ impl Schema {
         if store.engine() == Engine::Sqlite {
             connect::make_folder(store.place())?;
         }
-        let before = Self::of(store).await?;
-        match before.fits(store.place()) {
+        match Self::of(store).await?.fits(store.place()) {
             Ok(()) => return Ok(Vec::new()),
             Err(Error::Old { .. }) => {}
             Err(why) => return Err(why),
         }
         let transaction = store.begin().await?;
+        // another process may be about to do the same, and be done by now: then no step is left
+        alone(&transaction).await.map_err(|why| store.error(&why))?;
+        let before =
+            taken(store.engine(), &transaction).await.map(Self::from_taken).map_err(|why| store.error(&why))?;
         Migrator::up(&transaction, None).await.map_err(|why| store.error(&why))?;
         transaction.commit().await.map_err(|why| store.error(&why))?;
         Ok(before.steps.into_iter().filter(|step| !step.taken).map(|step| step.name).collect())
@@ -71,6 +79,7 @@ impl Schema {
             return Err(why);
         }
         let transaction = store.begin().await?;
+        alone(&transaction).await.map_err(|why| store.error(&why))?;
         Migrator::down(&transaction, Some(steps)).await.map_err(|why| store.error(&why))?;
         transaction.commit().await.map_err(|why| store.error(&why))?;
         let taken = before.steps.into_iter().rev().filter(|step| step.taken);
@@ -83,6 +92,16 @@ impl Schema {
         let foreign = taken.iter().filter(|name| !known.contains(name));
         let foreign = foreign.map(|name| Step { name: name.clone(), taken: true, known: false });
         Schema { steps: known.iter().map(step).chain(foreign).collect() }
+    }
+}
+
+/// Lets no other process of ours change the tables until this transaction ends. SQLite lets nobody else write anyway.
+async fn alone(on: &DatabaseTransaction) -> Result<(), DbErr> {
+    // any number that is always the same: "pubbot" in ASCII
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(123657032359796)";
+    match on.get_database_backend() {
+        DbBackend::Postgres => on.execute_unprepared(LOCK).await.map(drop),
+        _ => Ok(()),
     }
 }
 

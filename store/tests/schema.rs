@@ -2,6 +2,8 @@
 
 use store::{Error, Store};
 
+use crate::on_both;
+
 fn sqlite(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}", folder.path().join("new/pubbot.db").display())
 }
@@ -34,3 +36,15 @@ async fn a_database_of_a_newer_version_is_left_alone() {
     assert!(matches!(&why, Error::Newer { step, .. } if step.ends_with("mind_reading")), "{why}");
     assert!(other.migrate().await.is_err() && other.migrate_back(1).await.is_err());
 }
+
+async fn steps_are_taken_once_by_however_many_processes_at_once(store: &Store) {
+    while !store.migrate_back(1).await.unwrap().is_empty() {}
+    assert!(store.schema().await.unwrap().is_empty());
+    let migrated = tokio::join!(store.migrate(), store.migrate(), store.migrate());
+    for result in [migrated.0, migrated.1, migrated.2] {
+        result.unwrap();
+    }
+    store.read().await.unwrap();
+}
+
+on_both!(steps_are_taken_once_by_however_many_processes_at_once);

@@ -41,13 +41,15 @@ pub struct Plan {
     pub irc_port: Option<u16>,
     /// More of the network's configuration.
     pub network: &'static str,
+    /// The database; else a file in the data folder.
+    pub database_url: Option<String>,
 }
 
 impl Plan {
     pub fn new(kind: Kind) -> Self {
         let options = FakeOptions::default();
-        let (broker_url, connector_broker_url, irc_port, network) = Default::default();
-        Plan { kind, workers: 2, options, broker_url, connector_broker_url, irc_port, network }
+        let (broker_url, connector_broker_url, irc_port, network, database_url) = Default::default();
+        Plan { kind, workers: 2, options, broker_url, connector_broker_url, irc_port, network, database_url }
     }
 }
 
@@ -69,7 +71,8 @@ impl Stage {
             Some(url) => World::with_broker(&fresh_prefix(), plan.kind, port, &CHANNELS, url),
             None => World::new(plan.kind, port, &CHANNELS),
         };
-        world.configure(&format!("channels = {CHANNELS:?}\n{}", plan.network), "");
+        let database = plan.database_url.map(|url| format!("[database]\nurl = {url:?}")).unwrap_or_default();
+        world.configure(&format!("channels = {CHANNELS:?}\n{}", plan.network), &database);
         let mut stage = Stage { connectors: Vec::new(), workers: Vec::new(), counting, world, size: size() };
         if plan.kind == Kind::Spread {
             stage.workers = (0..plan.workers).map(|_| stage.world.service(&["worker"], &[])).collect();
