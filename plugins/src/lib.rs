@@ -55,7 +55,8 @@ pub fn all(settings: &Settings) -> Vec<Plugin> {
 }
 
 /// The names of all plugins, those that need a database included.
-pub const NAMES: [&str; 9] = ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive"];
+pub const NAMES: [&str; 12] =
+    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive", "presence", "seen", "users"];
 
 #[cfg(test)]
 mod tests {
