@@ -21,6 +21,7 @@ mod networks;
 mod nick;
 mod ordered;
 mod people;
+mod presence;
 mod queues;
 mod service;
 mod settings;

@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261128_01_archive;
 mod m20261128_02_people;
+mod m20261128_03_presence;
 mod m20261128_04_settings;
 mod m20261128_05_plugin_data;
 mod m20261128_06_archive_privacy;
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261128_01_archive::Migration),
             Box::new(m20261128_02_people::Migration),
+            Box::new(m20261128_03_presence::Migration),
             Box::new(m20261128_04_settings::Migration),
             Box::new(m20261128_05_plugin_data::Migration),
             Box::new(m20261128_06_archive_privacy::Migration),

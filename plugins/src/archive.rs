@@ -48,7 +48,7 @@ async fn store_all(batch: Batch, store: State<Store>) -> Result<(), Error> {
 }
 
 /// What may pass is waited for; so is a database of another version, which somebody will see to.
-fn waits_or_gives_up(why: StoreError) -> Error {
+pub(crate) fn waits_or_gives_up(why: StoreError) -> Error {
     match why {
         StoreError::Refused { .. } => Error::give_up(why),
         why => why.into(),
@@ -110,7 +110,7 @@ pub fn record(event: &Event, chat: Option<&Chat>) -> Result<Option<Record>, Erro
             Some(plain(event, head, Kind::Topic, user, topic))
         }
         Some(ChatKind::Mode) => {
-            let Mode { head, user, modes } = body(event)?;
+            let Mode { head, user, modes, .. } = body(event)?;
             Some(plain(event, head, Kind::Mode, user, in_words(&modes)))
         }
         _ => None,
@@ -131,7 +131,7 @@ fn said(event: &Event, chat: &Chat, kind: Kind) -> Option<Record> {
 }
 
 /// A kick is what somebody did to another.
-fn left(event: &Event, Leave { head, user, kind, by, reason }: Leave) -> Record {
+fn left(event: &Event, Leave { head, user, kind, by, reason, .. }: Leave) -> Record {
     let reason = reason.unwrap_or_default();
     match kind {
         LeaveKind::Part => plain(event, head, Kind::Part, user, reason),

@@ -7,15 +7,19 @@ use store::Store;
 use worker::{LiveSettings, Plugin};
 
 pub mod archive;
+mod duration;
 mod echo;
 mod foobar;
 mod help;
 mod music;
 mod people;
 mod ping;
+mod presence;
 mod say;
+mod seen;
 pub mod settings;
 mod uptime;
+mod users;
 mod version;
 
 /// What plugins need to know of the configuration.
@@ -60,14 +64,19 @@ fn forgetful(settings: &Settings) -> Vec<Plugin> {
 fn remembering(settings: &Settings, store: &Store) -> Vec<Plugin> {
     vec![
         archive::plugin(store.clone()),
+        presence::plugin(store.clone()),
+        seen::plugin(),
+        users::plugin(),
         people::plugin(),
         settings::plugin(settings.live.clone(), settings.networks.clone()),
     ]
 }
 
 /// The names of all plugins, those that need a database included.
-pub const NAMES: [&str; 11] =
-    ["help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive", "people", "settings"];
+pub const NAMES: [&str; 14] = [
+    "help", "ping", "echo", "uptime", "version", "foobar", "music", "say", "archive", "presence", "seen", "users",
+    "people", "settings",
+];
 
 #[cfg(test)]
 mod tests {

@@ -143,6 +143,9 @@ pub struct Join {
     /// It was the bot itself.
     #[serde(default)]
     pub is_me: bool,
+    /// Their services account; absent when not logged in or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 /// Body of `chat.<proto>.<channel>.leave`.
@@ -162,6 +165,9 @@ pub struct Leave {
     /// The parting words; null where there were none.
     #[serde(default)]
     pub reason: Option<String>,
+    /// It was the bot itself, which learns nothing more of the channel; absent if it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_me: bool,
 }
 
 /// How somebody left a channel.
@@ -189,6 +195,12 @@ pub struct Nick {
     /// It was the bot itself.
     #[serde(default)]
     pub is_me: bool,
+    /// The marks of the rank that they have in the channel, before and after; absent without a rank.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Their services account; absent when not logged in or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 /// Body of `chat.<proto>.<channel>.topic`.
@@ -213,6 +225,9 @@ pub struct Mode {
     pub user: String,
     /// What was changed, in order.
     pub modes: Vec<ModeChange>,
+    /// Those of the channel whose rank was changed, as they are from now on; absent where it was nobody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
 }
 
 /// A mode that was set or removed.

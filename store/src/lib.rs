@@ -11,6 +11,7 @@ pub mod logs;
 pub mod people;
 pub mod plugin_data;
 mod plugin_steps;
+pub mod presence;
 mod schema;
 pub mod search;
 pub mod settings;

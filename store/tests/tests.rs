@@ -5,6 +5,7 @@
 mod archive;
 mod people;
 mod plugin_data;
+mod presence;
 mod schema;
 mod settings;
 

@@ -241,6 +241,14 @@ impl Channels {
         Some(Snapshot { members, topic: channel.topic.clone(), modes: channel.modes.clone() })
     }
 
+    /// What is known of somebody in a channel.
+    pub fn member(&self, channel: &str, nick: &str, ranks: &Ranks) -> Option<Member> {
+        let (channel, id) = (self.by_name.get(&self.casemapping.fold(channel))?, self.people.find(nick)?);
+        let (_, rank) = channel.members.get(channel.place(id).ok()?)?;
+        let (nick, account) = (self.people.nick(id)?.to_owned(), self.people.account(id).map(str::to_owned));
+        Some(Member { nick, prefix: ranks.marks(*rank), account })
+    }
+
     /// Somebody is in a channel, with these ranks and no others.
     fn add(&mut self, channel: &str, nick: &str, rank: Rank) {
         let room = self.memberships < MAX_MEMBERSHIPS;

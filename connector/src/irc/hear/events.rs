@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use irc_proto::{Command, Message, Prefix};
 use protocol::{
-    Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Mode, ModeChange, Names,
-    Nick, RoutingKey, Timestamp, Topic, event_id, message_event_id, source_id,
+    Account, Ambient, Chat, ChatKind, Connection, Event, Head, Invite, Join, Leave, LeaveKind, Member, Mode,
+    ModeChange, Names, Nick, RoutingKey, Timestamp, Topic, event_id, message_event_id, source_id,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -61,6 +61,23 @@ impl View {
             (None, _) if !channel_modes.is_list(change.mode) => self.channels.change_mode(channel, change),
             _ => {}
         }
+    }
+
+    /// Those of a channel whose rank is among these changes, each once, as they are now.
+    fn ranked(&self, channel: &str, changes: &[ModeChange]) -> Vec<Member> {
+        let Isupport { ranks, .. } = &self.isupport;
+        let of_ranks = changes.iter().filter(|change| ranks.of_letter(change.mode).is_some());
+        let mut members: Vec<Member> = Vec::new();
+        for nick in of_ranks.filter_map(|change| change.parameter.as_deref()) {
+            let member = self.channels.member(channel, nick, ranks);
+            members.extend(member.filter(|member| members.iter().all(|known| known.nick != member.nick)));
+        }
+        members
+    }
+
+    /// The account of somebody in a channel with us, as far as it is known.
+    fn account_in(&self, channel: &str, nick: &str) -> Option<String> {
+        self.channels.member(channel, nick, &self.isupport.ranks)?.account
     }
 
     /// Whether two names are one.
@@ -229,7 +246,8 @@ impl<'a> Events<'a> {
         if let Some(account) = account {
             view.channels.log_in(user, Some(account).filter(|account| *account != "*"));
         }
-        self.put(view, channel, ChatKind::Join, |head| Join { head, user: user.clone(), is_me });
+        let account = view.account_in(channel, user);
+        self.put(view, channel, ChatKind::Join, |head| Join { head, user: user.clone(), is_me, account });
     }
 
     fn parted(&mut self, view: &mut View, user: &str, channel: &str, reason: Option<String>) {
@@ -249,17 +267,19 @@ impl<'a> Events<'a> {
         by: Option<String>,
         reason: Option<String>,
     ) {
-        match view.is_me(user) {
+        let is_me = view.is_me(user);
+        match is_me {
             true => view.channels.leave(channel),
             false => view.channels.part(channel, user),
         }
-        self.put(view, channel, ChatKind::Leave, |head| Leave { head, user: user.to_owned(), kind, by, reason });
+        self.put(view, channel, ChatKind::Leave, |head| Leave { head, user: user.to_owned(), kind, by, reason, is_me });
     }
 
     fn quit(&mut self, view: &mut View, user: &str, reason: Option<String>) {
         for channel in view.channels.quit(user) {
             let (user, reason) = (user.to_owned(), reason.clone());
-            let leave = |head| Leave { head, user, kind: LeaveKind::Quit, by: None, reason };
+            let is_me = view.is_me(&user);
+            let leave = |head| Leave { head, user, kind: LeaveKind::Quit, by: None, reason, is_me };
             self.put(view, &channel, ChatKind::Leave, leave);
         }
     }
@@ -270,8 +290,10 @@ impl<'a> Events<'a> {
             view.me.nick = nick.to_owned();
         }
         for channel in view.channels.rename(user, nick) {
+            let known = view.channels.member(&channel, nick, &view.isupport.ranks);
+            let (prefix, account) = known.map_or_else(Default::default, |known| (known.prefix, known.account));
             let (user, nick) = (user.to_owned(), nick.to_owned());
-            self.put(view, &channel, ChatKind::Nick, |head| Nick { head, user, nick, is_me });
+            self.put(view, &channel, ChatKind::Nick, |head| Nick { head, user, nick, is_me, prefix, account });
         }
     }
 
@@ -288,7 +310,8 @@ impl<'a> Events<'a> {
         if view.isupport.is_channel(channel) {
             let modes = view.isupport.channel_modes.changes(&view.isupport.ranks, modes, parameters);
             modes.iter().for_each(|change| view.note_mode(channel, change));
-            self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes });
+            let members = view.ranked(channel, &modes);
+            self.put(view, channel, ChatKind::Mode, |head| Mode { head, user: user.to_owned(), modes, members });
         }
     }
 

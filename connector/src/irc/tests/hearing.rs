@@ -74,6 +74,8 @@ async fn names_with_several_marks_and_addresses_and_joins_with_accounts_are_unde
     );
     server.says(":carol!c@h JOIN #a * :Carol C").await;
     assert_eq!(body(world.event("chat.irc.#a.join").await), json!({"channel": "#a", "user": "carol", "is_me": false}));
+    server.says(":dave!d@h JOIN #a Wonder :Dave D").await;
+    assert_eq!(world.event("chat.irc.#a.join").await["account"], "Wonder");
     // what only says something about people is no event
     for line in [":alice!a@h AWAY :gone", ":alice!a@h CHGHOST a other.host", ":alice!a@h SETNAME :Alice B"] {
         server.says(line).await;
@@ -256,7 +258,8 @@ async fn joins_parts_and_kicks_are_told_with_who_and_why() {
     let kick = json!({"channel": "#a", "user": "bob", "type": "kicked", "by": "alice", "reason": "enough"});
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     server.says(":alice!a@h KICK #a pubbot").await;
-    let kick = json!({"channel": "#a", "user": "pubbot", "type": "kicked", "by": "alice", "reason": null});
+    let kick =
+        json!({"channel": "#a", "user": "pubbot", "type": "kicked", "by": "alice", "reason": null, "is_me": true});
     assert_eq!(body(world.event("chat.irc.#a.leave").await), kick);
     // the bot is not there any more
     server.says(":alice!a@h QUIT").await;
@@ -300,7 +303,7 @@ async fn a_quit_and_a_new_nick_are_told_in_each_shared_channel() {
     world.event("chat.irc.#b.join").await;
     world.event("chat.irc.#b.names").await;
     server.says(":alice!a@h NICK :carol").await;
-    let nick = json!({"channel": "#a", "user": "alice", "nick": "carol", "is_me": false});
+    let nick = json!({"channel": "#a", "user": "alice", "nick": "carol", "is_me": false, "prefix": "@"});
     assert_eq!(body(world.event("chat.irc.#a.nick").await), nick);
     world.event("chat.irc.#b.nick").await;
     server.says(":bob!b@h QUIT :gone").await;
@@ -355,7 +358,17 @@ async fn modes_are_told_by_the_servers_own_rules() {
         change(true, "f", Some("5:3")),
         change(false, "l", None),
     ];
-    assert_eq!(body(world.event("chat.irc.#a.mode").await), json!({"channel": "#a", "user": "alice", "modes": modes}));
+    let members = json!([{"nick": "pubbot", "prefix": "~", "account": null}]);
+    let mode = json!({"channel": "#a", "user": "alice", "modes": modes, "members": members});
+    assert_eq!(body(world.event("chat.irc.#a.mode").await), mode);
+    server.says(":alice!a@h MODE #a +ov-o BOB bob alice").await;
+    let members = json!([
+        {"nick": "Bob", "prefix": "@+", "account": null},
+        {"nick": "alice", "prefix": "", "account": null}
+    ]);
+    assert_eq!(world.event("chat.irc.#a.mode").await["members"], members);
+    server.says(":alice!a@h MODE #a +X").await;
+    assert_eq!(world.event("chat.irc.#a.mode").await.get("members"), None);
     server.says(":pubbot!pub@bot.host MODE pubbot +i").await;
     server.says(":irc.test MODE #a").await;
     server.fence().await;
