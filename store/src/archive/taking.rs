@@ -119,7 +119,7 @@ fn by_row(rows: &[Row<'_>]) -> (String, Vec<Value>) {
     let sql = format!(
         "INSERT INTO messages (id, place_id, kind, nick, account, whom, msgid, text, event_id) VALUES {}
          ON CONFLICT DO NOTHING RETURNING event_id, id",
-        tuples(rows.len(), COLUMNS)
+        tuples(rows.len(), COLUMNS, Engine::Sqlite)
     );
     (sql, values)
 }
@@ -186,7 +186,7 @@ async fn has_event(id: Uuid, writing: &Writing) -> Result<bool, DbErr> {
 
 /// The words of rows for SQLite, which has an index of its own for them.
 async fn index(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr> {
-    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2));
+    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2, Engine::Sqlite));
     let values = rows.iter().flat_map(|(key, row)| [(*key).into(), row.words.fts5().into()]).collect();
     writing.on().execute_raw(statement(writing, sql, values)).await.map(drop)
 }
@@ -202,7 +202,7 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
         let sql = format!(
             "INSERT INTO activity (place_id, quarter, messages) VALUES {}
              ON CONFLICT (place_id, quarter) DO UPDATE SET messages = activity.messages + excluded.messages",
-            tuples(chunk.len(), 3)
+            tuples(chunk.len(), 3, writing.engine())
         );
         let values = chunk.iter().flat_map(|((place, quarter), count)| [*place, *quarter, *count]);
         writing.on().execute_raw(statement(writing, sql, values.map(Value::from).collect())).await?;
@@ -220,16 +220,20 @@ fn statement(writing: &Writing, sql: String, values: Vec<Value>) -> Statement {
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// `($1, $2), ($3, $4)`.
-fn tuples(rows: usize, columns: usize) -> String {
+/// `($1, $2), ($3, $4)`; for SQLite `(?, ?), (?, ?)`: a parameter with a number is a name to it, which it looks for among all
+/// names before it.
+fn tuples(rows: usize, columns: usize, engine: Engine) -> String {
     use std::fmt::Write as _;
     let mut sql = String::with_capacity(rows * columns * 7);
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
-            let comma = if column == 1 { "" } else { ", " };
+            sql.push_str(if column == 1 { "" } else { ", " });
             // a String can be written to
-            write!(sql, "{comma}${}", row * columns + column).ok();
+            match engine {
+                Engine::Sqlite => sql.push('?'),
+                Engine::Postgres => write!(sql, "${}", row * columns + column).unwrap_or_default(),
+            }
         }
         sql.push(')');
     }
