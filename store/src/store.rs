@@ -201,6 +201,15 @@ impl Store {
         &self.inner.writer
     }
 
+    /// A transaction whatever the tables are, for tests of their history.
+    ///
+    /// # Errors
+    /// As [`read`](Store::read).
+    #[cfg(feature = "testing")]
+    pub async fn write_unchecked(&self) -> Result<Writing, Error> {
+        Ok(Writing { transaction: self.begin().await?, store: self.clone() })
+    }
+
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, Error> {
         let immediate = Some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() };
