@@ -11,8 +11,10 @@ use super::{Archive, Kind, Record, key, place};
 use crate::words::{self, Tokens};
 use crate::{Engine, Error, Writing};
 
-/// Rows of one statement. SQLite takes 32,766 values, PostgreSQL 65,535.
+/// Rows of one statement for SQLite, which takes 32,766 values.
 const ROWS: usize = 512;
+/// Rows of one statement for PostgreSQL, a few MB.
+const COLUMN_ROWS: usize = 4_096;
 /// How long a quarter of an hour is, which all time zones have in common, in ms.
 pub(crate) const QUARTER_MS: i64 = 15 * 60 * 1_000;
 
@@ -69,7 +71,7 @@ fn document(record: &Record) -> Tokens {
 async fn take(mut rows: Vec<Row<'_>>, writing: &Writing) -> Result<usize, DbErr> {
     rows.sort_by_key(|row| row.key);
     let mut taken = Vec::with_capacity(rows.len());
-    for chunk in chunks(&rows) {
+    for chunk in chunks(&rows, writing.engine()) {
         let mut new = insert(chunk, writing).await?;
         if new.len() < chunk.len() {
             new.extend(insert_beside(chunk, &new, writing).await?);
@@ -80,7 +82,7 @@ async fn take(mut rows: Vec<Row<'_>>, writing: &Writing) -> Result<usize, DbErr>
     // an index that is written in order grows at its end
     taken.sort_by_key(|(key, _)| *key);
     if writing.engine() == Engine::Sqlite {
-        for chunk in chunks(&taken) {
+        for chunk in chunks(&taken, Engine::Sqlite) {
             index(chunk, writing).await?;
         }
     }
@@ -88,10 +90,15 @@ async fn take(mut rows: Vec<Row<'_>>, writing: &Writing) -> Result<usize, DbErr>
     Ok(taken.len())
 }
 
-/// In as few sizes as there are, so that the database knows most of the statements already.
-fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+/// What one statement takes. On PostgreSQL its text is the same for any number; for SQLite in as few sizes as there are, so that
+/// it knows most of the statements already.
+fn chunks<T>(mut rows: &[T], engine: Engine) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = if rows.len() >= ROWS { ROWS } else { (rows.len() + 1).next_power_of_two() / 2 };
+        let size = match engine {
+            Engine::Postgres => rows.len().min(COLUMN_ROWS),
+            Engine::Sqlite if rows.len() >= ROWS => ROWS,
+            Engine::Sqlite => (rows.len() + 1).next_power_of_two() / 2,
+        };
         let (chunk, rest) = rows.split_at_checked(size).filter(|(chunk, _)| !chunk.is_empty())?;
         rows = rest;
         Some(chunk)
@@ -119,7 +126,7 @@ fn by_row(rows: &[Row<'_>]) -> (String, Vec<Value>) {
     let sql = format!(
         "INSERT INTO messages (id, place_id, kind, nick, account, whom, msgid, text, event_id) VALUES {}
          ON CONFLICT DO NOTHING RETURNING event_id, id",
-        tuples(rows.len(), COLUMNS, Engine::Sqlite)
+        tuples(rows.len(), COLUMNS)
     );
     (sql, values)
 }
@@ -186,7 +193,7 @@ async fn has_event(id: Uuid, writing: &Writing) -> Result<bool, DbErr> {
 
 /// The words of rows for SQLite, which has an index of its own for them.
 async fn index(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr> {
-    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2, Engine::Sqlite));
+    let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2));
     let values = rows.iter().flat_map(|(key, row)| [(*key).into(), row.words.fts5().into()]).collect();
     writing.on().execute_raw(statement(writing, sql, values)).await.map(drop)
 }
@@ -198,14 +205,24 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
         *counts.entry((row.place, quarter(key::time(*key)))).or_default() += 1;
     }
     let counts: Vec<((i64, i64), i64)> = counts.into_iter().collect();
-    for chunk in chunks(&counts) {
+    for chunk in chunks(&counts, writing.engine()) {
+        let (source, values) = match writing.engine() {
+            Engine::Sqlite => {
+                let values = chunk.iter().flat_map(|((place, quarter), count)| [*place, *quarter, *count]);
+                (format!("VALUES {}", tuples(chunk.len(), 3)), values.map(Value::from).collect())
+            }
+            Engine::Postgres => {
+                let column =
+                    |value: fn(&((i64, i64), i64)) -> i64| chunk.iter().map(value).collect::<Vec<i64>>().into();
+                let values = vec![column(|count| count.0.0), column(|count| count.0.1), column(|count| count.1)];
+                ("SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[])".to_owned(), values)
+            }
+        };
         let sql = format!(
-            "INSERT INTO activity (place_id, quarter, messages) VALUES {}
-             ON CONFLICT (place_id, quarter) DO UPDATE SET messages = activity.messages + excluded.messages",
-            tuples(chunk.len(), 3, writing.engine())
+            "INSERT INTO activity (place_id, quarter, messages) {source}
+             ON CONFLICT (place_id, quarter) DO UPDATE SET messages = activity.messages + excluded.messages"
         );
-        let values = chunk.iter().flat_map(|((place, quarter), count)| [*place, *quarter, *count]);
-        writing.on().execute_raw(statement(writing, sql, values.map(Value::from).collect())).await?;
+        writing.on().execute_raw(statement(writing, sql, values)).await?;
     }
     Ok(())
 }
@@ -220,24 +237,10 @@ fn statement(writing: &Writing, sql: String, values: Vec<Value>) -> Statement {
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// `($1, $2), ($3, $4)`; for SQLite `(?, ?), (?, ?)`: a parameter with a number is a name to it, which it looks for among all
-/// names before it.
-fn tuples(rows: usize, columns: usize, engine: Engine) -> String {
-    use std::fmt::Write as _;
-    let mut sql = String::with_capacity(rows * columns * 7);
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            sql.push_str(if column == 1 { "" } else { ", " });
-            // a String can be written to
-            match engine {
-                Engine::Sqlite => sql.push('?'),
-                Engine::Postgres => write!(sql, "${}", row * columns + column).unwrap_or_default(),
-            }
-        }
-        sql.push(')');
-    }
-    sql
+/// `(?, ?), (?, ?)`: a parameter with a number would be a name to SQLite, which it looks for among all names before it.
+fn tuples(rows: usize, columns: usize) -> String {
+    let tuple = format!("({})", vec!["?"; columns].join(", "));
+    vec![&*tuple; rows].join(", ")
 }
 
 fn text(text: &str) -> Value {
