@@ -24,6 +24,9 @@ pub(crate) struct Group {
     pub(crate) searches: Vec<String>,
 }
 
+/// Makes a search.
+type Make<'m, S> = &'m dyn Fn(&mut S) -> String;
+
 /// What searches are made of.
 pub(crate) struct Searches<'w> {
     pub(crate) world: &'w World,
@@ -49,7 +52,7 @@ impl Searches<'_> {
             groups.push(Group { name: names[1], is_aimed: true, searches: filtered });
         }
         let few = count.div_ceil(3);
-        let hard: [(&'static str, bool, &dyn Fn(&mut Self) -> String); 7] = [
+        let hard: [(&'static str, bool, Make<'_, Self>); 7] = [
             ("a common word from: a rare nick", true, &|it| format!("{} from:{}", it.word(&COMMON), it.rare_nick())),
             ("a common word in: a small channel", false, &|it| {
                 let channel = it.world.channels.name(it.world.channels.len() - 1 - it.random.below(5));
