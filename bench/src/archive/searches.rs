@@ -19,10 +19,13 @@ const FILTERS: usize = 6;
 /// A kind of search, and some of it.
 pub(crate) struct Group {
     pub(crate) name: &'static str,
-    /// Whether it has an aim.
+    /// Whether the target is for it: it is of those that the issue names.
     pub(crate) is_aimed: bool,
     pub(crate) searches: Vec<String>,
 }
+
+/// Makes a search.
+type Make<'m, S> = &'m dyn Fn(&mut S) -> String;
 
 /// What searches are made of.
 pub(crate) struct Searches<'w> {
@@ -32,9 +35,6 @@ pub(crate) struct Searches<'w> {
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
 }
-
-/// What is hard to search: its name, whether it has an aim, and how to make a search of the kind.
-type Hard<'a, 'w> = (&'static str, bool, &'a dyn Fn(&mut Searches<'w>) -> String);
 
 impl Searches<'_> {
     /// So many of each kind.
@@ -52,7 +52,7 @@ impl Searches<'_> {
             groups.push(Group { name: names[1], is_aimed: true, searches: filtered });
         }
         let few = count.div_ceil(3);
-        let hard: [Hard<'_, '_>; 7] = [
+        let hard: [(&'static str, bool, Make<'_, Self>); 7] = [
             ("a common word from: a rare nick", true, &|it| format!("{} from:{}", it.word(&COMMON), it.rare_nick())),
             ("a common word in: a small channel", false, &|it| {
                 let channel = it.world.channels.name(it.world.channels.len() - 1 - it.random.below(5));
