@@ -19,7 +19,7 @@ const FILTERS: usize = 6;
 /// A kind of search, and some of it.
 pub(crate) struct Group {
     pub(crate) name: &'static str,
-    /// Whether the target is for it: it is of those that the issue names.
+    /// Whether it has an aim.
     pub(crate) is_aimed: bool,
     pub(crate) searches: Vec<String>,
 }
