@@ -246,11 +246,14 @@ async fn take_in(store: &Store, mut raw: Option<Raw>, chat: &mut Chat<'_>, event
             turn.push(chat.batch(count));
             done += count;
         }
-        let before = cpu_time();
         for batch in &turn {
-            let start = Instant::now();
-            let taken = store.archive().store(batch).await.context("events can't be archived")?;
+            // as a worker has them when it hands them to the plugin
+            let events = batch.iter().map(chat::event).collect::<Result<Vec<_>>>()?;
+            let (start, before) = (Instant::now(), cpu_time());
+            let taken = plugins::archive::take(store, events.iter().map(|(event, chat)| (event, chat.as_ref()))).await;
+            let taken = taken.map_err(|why| Failure::new(format!("events can't be archived: {why:?}")))?;
             let time = start.elapsed();
+            cpu += cpu_time().saturating_sub(before);
             if taken != batch.len() {
                 return Err(Failure::new(format!("of {} new events {taken} were archived", batch.len())));
             }
@@ -261,7 +264,6 @@ async fn take_in(store: &Store, mut raw: Option<Raw>, chat: &mut Chat<'_>, event
                 late_events += batch.len();
             }
         }
-        cpu += cpu_time().saturating_sub(before);
         if let Some(raw) = &mut raw {
             let mut ready = Vec::with_capacity(turn.len());
             for batch in &turn {

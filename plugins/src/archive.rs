@@ -40,11 +40,22 @@ pub(crate) fn plugin(store: Store) -> Plugin {
 }
 
 async fn store_all(batch: Batch, store: State<Store>) -> Result<(), Error> {
-    let mut records = Vec::with_capacity(batch.len());
-    for event in &batch {
-        records.extend(record(&event.event, event.chat.as_ref())?);
+    take(&store, batch.iter().map(|event| (&event.event, event.chat.as_ref()))).await.map(drop)
+}
+
+/// Takes events into the archive, with what was said in them; how many are new.
+///
+/// # Errors
+/// When the database is away ([`Error::Failed`]), or an event is not what its key says, or is refused ([`Error::GaveUp`]).
+pub async fn take<'e>(
+    store: &Store,
+    events: impl Iterator<Item = (&'e Event, Option<&'e Chat>)>,
+) -> Result<usize, Error> {
+    let mut records = Vec::with_capacity(events.size_hint().0);
+    for (event, chat) in events {
+        records.extend(record(event, chat)?);
     }
-    store.archive().store(&records).await.map(drop).map_err(waits_or_gives_up)
+    store.archive().store(&records).await.map_err(waits_or_gives_up)
 }
 
 /// What may pass is waited for; so is a database of another version, which somebody will see to.
@@ -88,10 +99,7 @@ fn account<'s>(args: &Args, word: &str, sender: &'s Sender) -> Result<&'s str, E
 }
 
 /// What the archive keeps of an event; `None` of what it doesn't.
-///
-/// # Errors
-/// When its body is not what its key says.
-pub fn record(event: &Event, chat: Option<&Chat>) -> Result<Option<Record>, Error> {
+fn record(event: &Event, chat: Option<&Chat>) -> Result<Option<Record>, Error> {
     Ok(match event.key.chat_kind() {
         Some(ChatKind::Chat) => chat.and_then(|chat| said(event, chat, Kind::Chat)),
         Some(ChatKind::Action) => chat.and_then(|chat| said(event, chat, Kind::Action)),

@@ -1,10 +1,11 @@
 //! The chat that is archived: made up, the same in each run, and shaped as chat is. A few words are in every other line and
 //! most words in hardly any; a few people say most of it, and thousands were there once.
 
-use protocol::Timestamp;
+use protocol::{self, ChatKind, Event, Head, Join, Leave, LeaveKind, RoutingKey, Timestamp};
 use store::archive::{Kind, Record};
 use uuid::{Builder, Uuid};
 
+use crate::failure::{Context, Result};
 use crate::random::Random;
 
 /// When the first line is said: 2024-01-01, UTC.
@@ -176,4 +177,28 @@ impl<'w> Chat<'w> {
         }
         line
     }
+}
+
+/// The event that a record comes from, as a worker has read it.
+pub(crate) fn event(record: &Record) -> Result<(Event, Option<protocol::Chat>)> {
+    let Record { event_id, at, seq, network, channel, kind, nick, account, text, .. } = record.clone();
+    let folded = channel.to_lowercase();
+    let head = Head { id: event_id, at, network, channel, session: None, seq };
+    let made = match kind {
+        Kind::Join => {
+            let join = Join { head, user: nick, is_me: false, account };
+            Event::new(RoutingKey::chat("irc", &folded, ChatKind::Join), event_id, &join)
+        }
+        Kind::Part => {
+            let leave = Leave { head, user: nick, kind: LeaveKind::Part, by: None, reason: Some(text), is_me: false };
+            Event::new(RoutingKey::chat("irc", &folded, ChatKind::Leave), event_id, &leave)
+        }
+        kind => {
+            let chat = protocol::Chat { account, ..protocol::Chat::new(head, &nick, &text) };
+            let kind = if kind == Kind::Action { ChatKind::Action } else { ChatKind::Chat };
+            let event = Event::new(RoutingKey::chat("irc", &folded, kind), event_id, &chat);
+            return Ok((event.context("an event")?, Some(chat)));
+        }
+    };
+    Ok((made.context("an event")?, None))
 }
