@@ -7,8 +7,6 @@ use crate::world::{Kind, World, on_both, user_with_bot};
 
 const MALFORMED: &str = "0192f0c1-2345-7000-8000-000000000001";
 const FAILED: &str = "0192f0c1-2345-7000-8000-000000000002";
-/// Of plugins with a queue of their own, each would set its copy of what is malformed aside.
-const ONE_QUEUE: &str = "[worker]\nplugins = [\"say\"]";
 
 on_both!(
     dead_letters_are_listed_shown_retried_and_dropped,
@@ -49,7 +47,6 @@ fn done(output: Output) -> String {
 fn dead_letters_are_listed_shown_retried_and_dropped(kind: Kind) {
     let ircd = Ngircd::start();
     let world = World::new(kind, ircd.port(), &["#room"]);
-    world.configure("channels = [\"#room\"]", ONE_QUEUE);
     let bot = world.bot(1);
     let log = bot.last().unwrap();
     user_with_bot(&ircd, "alice", "#room");
@@ -84,7 +81,6 @@ fn dead_letters_are_listed_shown_retried_and_dropped(kind: Kind) {
 fn a_letter_that_is_not_there_is_named(kind: Kind) {
     let ircd = Ngircd::start();
     let world = World::new(kind, ircd.port(), &["#room"]);
-    world.configure("channels = [\"#room\"]", ONE_QUEUE);
     let bot = world.bot(1);
     user_with_bot(&ircd, "alice", "#room");
     fail(&world, bot.last().unwrap());
