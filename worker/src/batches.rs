@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bus::{Delivery, Past, Topology};
-use protocol::Pattern;
+use protocol::{Pattern, RoutingKey};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -176,6 +176,7 @@ impl Runner {
         let past = Past::of(&delivery);
         let stranger = past.handler.filter(|name| *name != taker.name).map(str::to_owned);
         match (Incoming::read(&delivery, &past), stranger) {
+            (Err(_), _) if self.has_another_copy(taker, &past) => delivery.acknowledge(),
             (Err(why), _) => self.set_aside(delivery, &why),
             (Ok(_), Some(name)) => self.no_handler(delivery, &name),
             (Ok(incoming), _) if !self.is_wanted(taker, &incoming) => delivery.acknowledge(),
@@ -186,6 +187,15 @@ impl Runner {
             }
         }
         None
+    }
+
+    /// Another queue of this worker sets its copy of a malformed event aside: one dead letter is enough. It is the worker's own
+    /// queue, if that is bound to it, else that of the first handler of batches that is.
+    fn has_another_copy(&self, taker: &Taker, past: &Past<'_>) -> bool {
+        let (None, Ok(key)) = (past.handler, RoutingKey::parse(past.key)) else { return false };
+        let first = self.takers.iter().find(|other| other.pattern.matches(&key));
+        self.patterns().iter().any(|pattern| pattern.matches(&key))
+            || first.is_some_and(|first| first.name != taker.name)
     }
 
     /// The handler asks for events of this key, time and origin.

@@ -104,6 +104,8 @@ impl Plugin {
     /// event that ends the whole process, again and again. An event of which a handler says `Failed` for ever holds up
     /// all behind it for up to 10 minutes at a time: say `GaveUp` where waiting won't help.
     ///
+    /// **What is malformed** is one dead letter, however many queues of the worker have a copy: the handler does not see it.
+    ///
     /// **Stopping**: the batch in hand is finished within 24 s, everything else given back.
     ///
     /// A handler that blocks its thread instead of awaiting can't be cancelled: a second after its time it is abandoned,

@@ -303,6 +303,33 @@ async fn malformed_events_are_dead_letters_at_once_and_do_not_stop_the_batch() {
     assert_eq!(store.lines(), ["before", "after"]);
 }
 
+async fn answers() -> &'static str {
+    "yes"
+}
+
+#[tokio::test]
+async fn of_a_malformed_event_there_is_one_dead_letter_however_many_queues_have_it() {
+    let (mut world, stores) = (World::new().await, [0, 1].map(|_| Arc::new(Store::default())));
+    let [one, two] = &stores;
+    let other = Plugin::new("presence").state(two.clone()).in_batches(everything(), store_all);
+    let answers = Plugin::new("p").on(trigger("never"), answers);
+    let worker = Worker::new("main").plugins([archive(one), other, answers]);
+    let attached = worker.attach(Arc::new(world.broker.clone())).await.unwrap();
+    tokio::spawn(attached.work(CancellationToken::new()));
+    publish(&world.broker, "chat.irc.#c.chat", "{title}".to_owned()).await;
+    publish(&world.broker, "chat.irc.#c.topic", "{title}".to_owned()).await;
+    world.say(1, "after").await;
+    let mut letters = [world.dead().await, world.dead().await].map(|letter| (letter.key, letter.queue));
+    letters.sort();
+    let letter = |key: &str, queue: &str| (key.to_owned(), Some(queue.to_owned()));
+    let expected =
+        [letter("chat.irc.#c.chat", "pubbot.worker.main"), letter("chat.irc.#c.topic", "pubbot.worker.main-archive")];
+    assert_eq!(letters, expected);
+    world.idle().await;
+    assert_eq!((one.lines(), two.lines()), (vec!["after".to_owned()], vec!["after".to_owned()]));
+    assert_eq!(world.broker.held(&world.broker.topology().dead().name), 0, "no more than these");
+}
+
 #[tokio::test]
 async fn while_a_handler_fails_its_events_wait_in_order_and_nothing_is_buried() {
     let store = Arc::new(Store::default());
