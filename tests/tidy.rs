@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("worker", &["protocol", "bus", "store"]),
     ("plugins", &["protocol", "worker", "store"]),
     ("pubbot", &["protocol", "bus", "connector", "worker", "plugins", "store"]),
-    ("bench", &["protocol", "bus", "connector", "worker", "plugins", "store", "servers"]),
+    ("bench", &["protocol", "bus", "connector", "worker", "plugins", "store", "migrations", "servers"]),
 ];
 
 /// What only one crate of ours may know: the crate, and its only user beside the benchmarks.
