@@ -33,7 +33,7 @@ impl Archive<'_> {
         let sql = "SELECT quarter, messages FROM activity WHERE place_id = $1 AND quarter >= $2 AND quarter < $3
             AND messages > 0 ORDER BY quarter";
         let values = vec![place.into(), quarter(*first).into(), quarter(*last).into()];
-        let rows = self.rows(sql.to_owned(), values).await?;
+        let rows = self.rows(sql, values).await?;
         let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
         let quarters: Result<Vec<(i64, i64)>, DbErr> = rows.iter().map(read).collect();
         Ok(by_day(moments, &quarters.map_err(|why| self.0.error(&why))?))

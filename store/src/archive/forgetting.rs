@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use protocol::Timestamp;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{DbErr, QueryResult, Value};
 
 use super::{Archive, Record};
+use crate::sql::{all, execute};
 use crate::{Error, Writing};
 
 /// People that are cleared away in one go at most.
@@ -43,7 +44,7 @@ impl Archive<'_> {
     pub async fn clear(&self) -> Result<u64, Error> {
         let sql = format!("SELECT network, account FROM forgotten WHERE NOT cleared LIMIT {AT_ONCE}");
         let mut taken = 0;
-        for row in self.rows(sql, Vec::new()).await? {
+        for row in self.rows(&sql, Vec::new()).await? {
             let (network, account): (String, String) = read(&row).map_err(|why| self.0.error(&why))?;
             loop {
                 let some = self.take_out_account(&network, &account).await?;
@@ -60,10 +61,9 @@ impl Archive<'_> {
 
     async fn change(&self, sql: &str, values: Vec<Value>) -> Result<u64, Error> {
         let writing = self.0.write().await?;
-        let statement = Statement::from_sql_and_values(writing.on().get_database_backend(), sql, values);
-        let done = writing.on().execute_raw(statement).await.map_err(|why| self.0.error(&why))?;
+        let rows = execute(writing.on(), sql, values).await.map_err(|why| self.0.error(&why))?;
         writing.commit().await?;
-        Ok(done.rows_affected())
+        Ok(rows)
     }
 }
 
@@ -77,9 +77,7 @@ pub(crate) async fn forgotten(records: &[Record], writing: &Writing) -> Result<F
     if records.iter().all(|record| record.account.is_none()) {
         return Ok(Forgotten::new());
     }
-    let sql = "SELECT network, account FROM forgotten";
-    let statement = Statement::from_string(writing.on().get_database_backend(), sql);
-    writing.on().query_all_raw(statement).await?.iter().map(read).collect()
+    all(writing.on(), "SELECT network, account FROM forgotten", []).await?.iter().map(read).collect()
 }
 
 /// Whether this is of somebody who is forgotten.

@@ -1,10 +1,11 @@
 //! Messages as they were said, in pages: by key, so that a page is found at once however far back it is.
 
 use protocol::Timestamp;
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{DbErr, QueryResult, Value};
 
 use super::{Archive, Kind, Record, key, place};
 use crate::Error;
+use crate::sql::all;
 
 /// Messages of one page at most.
 pub const MAX_PAGE: u16 = 1_000;
@@ -88,7 +89,7 @@ impl Archive<'_> {
     pub async fn channels(&self) -> Result<Vec<(String, String)>, Error> {
         let sql = "SELECT network, name FROM places p
             WHERE EXISTS (SELECT 1 FROM messages m WHERE m.place_id = p.id) ORDER BY network, channel";
-        let rows = self.rows(sql.to_owned(), Vec::new()).await?;
+        let rows = self.rows(sql, Vec::new()).await?;
         let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
         rows.iter().map(read).collect::<Result<_, DbErr>>().map_err(|why| self.0.error(&why))
     }
@@ -107,7 +108,7 @@ impl Archive<'_> {
     /// The number of a channel, if there is anything of it.
     pub(crate) async fn place(&self, network: &str, channel: &str) -> Result<Option<i64>, Error> {
         let (network, channel) = place::name(network, channel);
-        let sql = "SELECT id FROM places WHERE network = $1 AND channel = $2".to_owned();
+        let sql = "SELECT id FROM places WHERE network = $1 AND channel = $2";
         let rows = self.rows(sql, vec![network.into(), channel.into()]).await?;
         let id = rows.first().map(|row| row.try_get_by_index(0)).transpose();
         id.map_err(|why| self.0.error(&why))
@@ -125,14 +126,12 @@ impl Archive<'_> {
             "SELECT {COLUMNS} FROM messages m JOIN places p ON p.id = m.place_id
              WHERE {condition} ORDER BY {order} LIMIT {limit}"
         );
-        let rows = self.rows(sql, values).await?;
+        let rows = self.rows(&sql, values).await?;
         rows.iter().map(Message::read).collect::<Result<_, _>>().map_err(|why| self.0.error(&why))
     }
 
     /// Asks.
-    pub(crate) async fn rows(&self, sql: String, values: Vec<Value>) -> Result<Vec<QueryResult>, Error> {
-        let reader = self.0.read().await?;
-        let statement = Statement::from_sql_and_values(reader.get_database_backend(), sql, values);
-        reader.query_all_raw(statement).await.map_err(|why| self.0.error(&why))
+    pub(crate) async fn rows(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, Error> {
+        all(self.0.read().await?, sql, values).await.map_err(|why| self.0.error(&why))
     }
 }

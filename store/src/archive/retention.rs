@@ -1,10 +1,11 @@
 //! What goes out of the archive again: what is older than it is to be kept, and what somebody does not want to be remembered.
 
 use protocol::Timestamp;
-use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
+use sea_orm::{DbErr, Value};
 
 use super::taking::quarter;
 use super::{Archive, key};
+use crate::sql::{all, execute};
 use crate::{Engine, Error, Writing};
 
 /// So many messages go in one transaction, so that nobody waits long for it.
@@ -56,19 +57,17 @@ async fn delete(condition: &str, values: Vec<Value>, writing: &Writing) -> Resul
         "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE {condition} ORDER BY id LIMIT {AT_ONCE})
          RETURNING id, place_id, kind"
     );
-    let backend = writing.on().get_database_backend();
-    let rows = writing.on().query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    let rows = all(writing.on(), &sql, values).await?;
     for row in &rows {
         let (id, place, kind): (i64, i64, i16) =
             (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
         if writing.engine() == Engine::Sqlite {
-            let sql = "DELETE FROM message_words WHERE rowid = $1";
-            writing.on().execute_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
+            execute(writing.on(), "DELETE FROM message_words WHERE rowid = $1", [id.into()]).await?;
         }
         if super::Kind::numbered(kind).is_some_and(super::Kind::is_said) {
             let sql = "UPDATE activity SET messages = messages - 1 WHERE place_id = $1 AND quarter = $2";
             let values = [place.into(), quarter(key::time(id)).into()];
-            writing.on().execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+            execute(writing.on(), sql, values).await?;
         }
     }
     Ok(rows.len() as u64)

@@ -81,14 +81,14 @@ impl Archive<'_> {
             sql.join(" AND "),
             limit.clamp(1, MAX_PAGE)
         );
-        let rows = self.rows(sql, values).await?;
+        let rows = self.rows(&sql, values).await?;
         rows.iter().map(Message::read).collect::<Result<_, DbErr>>().map_err(|why| self.0.error(&why))
     }
 
     /// What FTS5 is asked for all but some: every message has the token of its network, so it can walk through both lists from
     /// the newest on, and need not know all that are left out before it begins.
     async fn anything_but(&self, words: &str) -> Result<Option<String>, Error> {
-        let rows = self.rows("SELECT DISTINCT network FROM places".to_owned(), Vec::new()).await?;
+        let rows = self.rows("SELECT DISTINCT network FROM places", Vec::new()).await?;
         let networks: Result<Vec<String>, DbErr> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
         let networks = networks.map_err(|why| self.0.error(&why))?;
         let token = |network: &String| format!("\"{}\"", network_token(network).replace('"', "\"\""));

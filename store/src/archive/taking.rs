@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use protocol::Timestamp;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
+use sea_orm::{DbErr, Value};
 use uuid::Uuid;
 
 use super::forgetting::{forgotten, is_forgotten};
 use super::{Archive, Kind, Record, key, place};
+use crate::sql::{all, execute, one};
 use crate::words::{self, Tokens};
 use crate::{Engine, Error, Writing};
 
@@ -38,17 +39,18 @@ impl Archive<'_> {
             return Ok(0);
         }
         // before the database is locked
-        let mut words: Vec<Tokens> = records.iter().map(document).collect();
+        let words: Vec<Tokens> = records.iter().map(document).collect();
+        let names: Vec<place::Name> = records.iter().map(place::of).collect();
         let writing = self.0.write().await?;
         let failed = |why: DbErr| self.0.error(&why);
-        let places = self.0.places().of(records, &writing).await.map_err(failed)?;
+        let places = self.0.places().of(records, &names, &writing).await.map_err(failed)?;
         let forgotten = forgotten(records, &writing).await.map_err(failed)?;
         let mut rows: Vec<Row<'_>> = Vec::with_capacity(records.len());
-        for (record, words) in records.iter().zip(words.drain(..)) {
+        for ((record, name), words) in records.iter().zip(&names).zip(words) {
             if is_forgotten(record, &forgotten) {
                 continue;
             }
-            let place = places.get(&place::name(&record.network, &record.channel)).copied().unwrap_or_default();
+            let place = places.get(name).copied().unwrap_or_default();
             rows.push(Row { key: key::of(record), place, record, words });
         }
         let taken = take(rows, &writing).await.map_err(failed)?;
@@ -111,7 +113,7 @@ async fn insert(rows: &[Row<'_>], writing: &Writing) -> Result<HashMap<Uuid, i64
         Engine::Sqlite => by_row(rows),
         Engine::Postgres => by_column(rows),
     };
-    let inserted = writing.on().query_all_raw(statement(writing, sql, values)).await?;
+    let inserted = all(writing.on(), &sql, values).await?;
     inserted.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
@@ -187,15 +189,14 @@ async fn insert_beside(
 }
 
 async fn has_event(id: Uuid, writing: &Writing) -> Result<bool, DbErr> {
-    let sql = "SELECT 1 FROM messages WHERE event_id = $1".to_owned();
-    Ok(writing.on().query_one_raw(statement(writing, sql, vec![id.into()])).await?.is_some())
+    Ok(one(writing.on(), "SELECT 1 FROM messages WHERE event_id = $1", [id.into()]).await?.is_some())
 }
 
 /// The words of rows for SQLite, which has an index of its own for them.
 async fn index(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr> {
     let sql = format!("INSERT INTO message_words (rowid, words) VALUES {}", tuples(rows.len(), 2));
-    let values = rows.iter().flat_map(|(key, row)| [(*key).into(), row.words.fts5().into()]).collect();
-    writing.on().execute_raw(statement(writing, sql, values)).await.map(drop)
+    let values: Vec<Value> = rows.iter().flat_map(|(key, row)| [(*key).into(), row.words.fts5().into()]).collect();
+    execute(writing.on(), &sql, values).await.map(drop)
 }
 
 /// How much was said in each quarter of an hour.
@@ -206,7 +207,7 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
     }
     let counts: Vec<((i64, i64), i64)> = counts.into_iter().collect();
     for chunk in chunks(&counts, writing.engine()) {
-        let (source, values) = match writing.engine() {
+        let (source, values): (String, Vec<Value>) = match writing.engine() {
             Engine::Sqlite => {
                 let values = chunk.iter().flat_map(|((place, quarter), count)| [*place, *quarter, *count]);
                 (format!("VALUES {}", tuples(chunk.len(), 3)), values.map(Value::from).collect())
@@ -222,7 +223,7 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
             "INSERT INTO activity (place_id, quarter, messages) {source}
              ON CONFLICT (place_id, quarter) DO UPDATE SET messages = activity.messages + excluded.messages"
         );
-        writing.on().execute_raw(statement(writing, sql, values)).await?;
+        execute(writing.on(), &sql, values).await?;
     }
     Ok(())
 }
@@ -230,11 +231,6 @@ async fn count(rows: &[(i64, &Row<'_>)], writing: &Writing) -> Result<(), DbErr>
 /// The quarter of an hour since 1970.
 pub(crate) fn quarter(at: Timestamp) -> i64 {
     at.millis().div_euclid(QUARTER_MS)
-}
-
-fn statement(writing: &Writing, sql: String, values: Vec<Value>) -> Statement {
-    let backend: DbBackend = writing.on().get_database_backend();
-    Statement::from_sql_and_values(backend, sql, values)
 }
 
 /// `(?, ?), (?, ?)`: a parameter with a number would be a name to SQLite, which it looks for among all names before it.
