@@ -431,14 +431,7 @@ impl Runner {
     /// Leaves out the handlers of plugins that are off where the event happened.
     #[cfg(feature = "store")]
     fn leave_out_what_is_off(&self, hits: &mut Vec<Hit>, event: &protocol::Event, chat: Option<&Chat>) {
-        let Some(settings) = self.settings.as_ref().map(crate::LiveSettings::now) else { return };
-        let plugin = |hit: &Hit| self.handlers[hit.handler].plugin;
-        if !hits.iter().any(|hit| settings.switches(plugin(hit))) {
-            return;
-        }
-        if let Some(scope) = crate::live::scope(event, chat) {
-            hits.retain(|hit| settings.is_on(plugin(hit), &scope));
-        }
+        hits.retain(|hit| self.is_on(self.handlers[hit.handler].plugin, event, chat));
     }
 
     /// Sets an event aside that is for a handler which is not here.

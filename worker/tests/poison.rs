@@ -115,15 +115,8 @@ async fn row_12_the_same_of_a_handler_that_takes_batches() {
     }
     broker.close().await;
     drop(broker);
-    let folder_name = folder.path().to_str().unwrap().to_owned();
-    let ended = tokio::task::spawn_blocking(move || {
-        (0..20).position(|_| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--ignored", "--exact", "the_process_of_an_archive"]).env(FOLDER, &folder_name);
-            Program::spawn(command).wait_up_to(PATIENCE).status.success()
-        })
-    });
-    assert_eq!(ended.await.unwrap(), Some(11), "it dies eight times at its place in the queue, and three times alone");
+    let deaths = deaths_of("the_process_of_an_archive", folder.path()).await;
+    assert_eq!(deaths, Some(11), "it dies eight times at its place in the queue, and three times alone");
     let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
     let expected: Vec<String> = (0..=INNOCENTS).filter(|n| *n != KILLER).map(|n| format!("!echo {n}")).collect();
     assert_eq!(said.lines().collect::<Vec<_>>(), expected, "each once, in order");
@@ -133,6 +126,19 @@ async fn row_12_the_same_of_a_handler_that_takes_batches() {
     assert_eq!(DeadLetter::read(&letter).error.as_deref(), Some("it killed its worker 3 times"));
     assert_eq!(letter.properties.message_id, Some(Uuid::from_u128(KILLER).to_string()));
     assert!(timeout(SILENCE, dead.next()).await.is_err(), "an innocent was buried");
+}
+
+/// Starts a process again and again that works on the folder: how often it died before it ended well.
+async fn deaths_of(process: &'static str, folder: &Path) -> Option<usize> {
+    let folder = folder.to_owned();
+    let lives = tokio::task::spawn_blocking(move || {
+        (0..20).position(|_| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--ignored", "--exact", process]).env(FOLDER, &folder);
+            Program::spawn(command).wait_up_to(PATIENCE).status.success()
+        })
+    });
+    lives.await.unwrap()
 }
 
 fn open(folder: &Path) -> Embedded {
@@ -151,15 +157,8 @@ async fn row_12_the_same_in_one_process_with_the_embedded_broker() {
     }
     broker.close().await;
     drop(broker);
-    let folder_name = folder.path().to_str().unwrap().to_owned();
-    let ended = tokio::task::spawn_blocking(move || {
-        (0..20).position(|_| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--ignored", "--exact", "the_process_of_an_up"]).env(FOLDER, &folder_name);
-            Program::spawn(command).wait_up_to(PATIENCE).status.success()
-        })
-    });
-    assert_eq!(ended.await.unwrap(), Some(5), "it dies twice among others, and three times alone");
+    let deaths = deaths_of("the_process_of_an_up", folder.path()).await;
+    assert_eq!(deaths, Some(5), "it dies twice among others, and three times alone");
     let broker = open(folder.path());
     let mut replies = broker.consume(topology.replies("irc", "n"), 1000).await.unwrap();
     let heard = answers(&mut replies, INNOCENTS as usize).await;
