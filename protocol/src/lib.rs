@@ -6,6 +6,7 @@
 mod action;
 mod ambient;
 mod event;
+pub mod formatting;
 mod ids;
 mod irc_text;
 mod key;

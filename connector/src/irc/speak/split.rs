@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
+use protocol::formatting::{begins_code, code_length};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::irc::speak::formatting::{Formatting, begins_code, code_length};
+use crate::irc::speak::formatting::Formatting;
 
 /// Pieces of `text` of at most `room` bytes each, codes included; `room` is at least 64.
 ///
