@@ -1,7 +1,7 @@
 //! Which steps a database's tables have had: forward, back, and whether they are those of this version.
 
 use migrations::Migrator;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use crate::{Engine, Error, PluginSteps, Store, connect};
@@ -76,10 +76,9 @@ impl Schema {
             Err(Error::Old { .. }) => {}
             Err(why) => return Err(why),
         }
-        let transaction = store.begin().await?;
+        let transaction = begin_alone(store).await?;
         let walk = async {
-            // another process may be about to do the same, and be done by now: then no step is left
-            alone(&transaction).await?;
+            // another process may have done the same just now: then no step is left
             let before = Self::read(store, &transaction).await?;
             Migrator::up(&transaction, None).await?;
             for plugin in store.plugins() {
@@ -88,7 +87,7 @@ impl Schema {
             Ok(before)
         };
         let before: Schema = walk.await.map_err(|why| store.error(&why))?;
-        transaction.commit().await.map_err(|why| store.error(&why))?;
+        commit(transaction, store).await?;
         Ok(before.steps.into_iter().filter(|step| !step.taken).map(|step| step.name).collect())
     }
 
@@ -97,31 +96,35 @@ impl Schema {
         if let Err(why @ Error::Newer { .. }) = before.fits(store.place()) {
             return Err(why);
         }
-        let transaction = store.begin().await?;
-        alone(&transaction).await.map_err(|why| store.error(&why))?;
+        let transaction = begin_alone(store).await?;
         Migrator::down(&transaction, Some(steps)).await.map_err(|why| store.error(&why))?;
-        transaction.commit().await.map_err(|why| store.error(&why))?;
+        commit(transaction, store).await?;
         Ok(last_taken(before, steps, |name| !name.contains('/')))
     }
 
     pub(crate) async fn plugin_back(store: &Store, plugin: &PluginSteps, steps: u32) -> Result<Vec<String>, Error> {
         let before = Self::of(store).await?;
-        let transaction = store.begin().await?;
+        let transaction = begin_alone(store).await?;
         plugin.walk(&transaction, store.engine(), Some(steps)).await.map_err(|why| store.error(&why))?;
-        transaction.commit().await.map_err(|why| store.error(&why))?;
+        commit(transaction, store).await?;
         let prefix = plugin.full_name("");
         Ok(last_taken(before, steps, |name| name.starts_with(&prefix)))
     }
 }
 
-/// Lets no other process of ours change the tables until this transaction ends. SQLite lets nobody else write anyway.
-async fn alone(on: &DatabaseTransaction) -> Result<(), DbErr> {
+/// Begins a transaction in which no other process of ours changes the tables. SQLite lets nobody else write anyway.
+async fn begin_alone(store: &Store) -> Result<DatabaseTransaction, Error> {
     // any number that is always the same: "pubbot" in ASCII
     const LOCK: &str = "SELECT pg_advisory_xact_lock(123657032359796)";
-    match on.get_database_backend() {
-        DbBackend::Postgres => on.execute_unprepared(LOCK).await.map(drop),
-        _ => Ok(()),
+    let transaction = store.begin().await?;
+    if store.engine() == Engine::Postgres {
+        transaction.execute_unprepared(LOCK).await.map_err(|why| store.error(&why))?;
     }
+    Ok(transaction)
+}
+
+async fn commit(transaction: DatabaseTransaction, store: &Store) -> Result<(), Error> {
+    transaction.commit().await.map_err(|why| store.error(&why))
 }
 
 /// The last steps that were taken, of those that count; the last first.
