@@ -6,8 +6,10 @@ use std::time::Duration;
 use store::{Engine, Error, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::cli::Options;
+use crate::config::{Config, Environment};
 use crate::failure::Failure;
+use crate::{logs, runtime};
 
 /// How often a database that is away is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -52,13 +54,38 @@ pub async fn prepare(store: &Store) -> Result<(), Failure> {
     }
 }
 
+/// Runs a command from another shell on the database, and closes that in the end.
+///
+/// # Errors
+/// The command's, and what is wrong with the configuration or the database.
+pub fn command(
+    options: &Options,
+    environment: &Environment,
+    open: fn(&Config) -> Result<Store, Failure>,
+    work: impl AsyncFnOnce(&Config, &Store) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let config = Config::load(environment, &options.overrides_without_secrets())?;
+    logs::start(options, environment, logs::Default::Quiet)?;
+    runtime::block_on(async {
+        let store = open(&config)?;
+        let done = work(&config, &store).await;
+        store.close().await;
+        done
+    })
+}
+
+/// Whether there is anything to connect to: a server may be, a file is or is not.
+pub fn is_there(store: &Store) -> bool {
+    store.engine() != Engine::Sqlite || std::fs::exists(store.place()).unwrap_or(true)
+}
+
 /// For a command that works with what there is.
 ///
 /// # Errors
 /// When it is a file that is not there.
 pub fn existing(config: &Config) -> Result<Store, Failure> {
     let store = open(config)?;
-    if store.engine() == Engine::Sqlite && !std::fs::exists(store.place()).unwrap_or(true) {
+    if !is_there(&store) {
         return Err(Failure::failed(format!(
             "there is no database at {}: `pubbot up` and `pubbot migrate` make one; --database-url says where another is",
             store.place()

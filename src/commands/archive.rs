@@ -12,9 +12,9 @@ use protocol::Target;
 use store::{Store, fold};
 
 use crate::cli::Options;
-use crate::config::{Config, Environment};
+use crate::config::Environment;
+use crate::database;
 use crate::failure::Failure;
-use crate::{database, logs, runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,20 +49,13 @@ enum Command {
 
 impl Archive {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &options.overrides_without_secrets())?;
-        logs::start(options, environment, logs::Default::Quiet)?;
-        runtime::block_on(async {
-            let store = database::existing(&config)?;
-            let done = match self.command {
-                Command::Channels(command) => command.run(&store).await,
-                Command::Import(command) => command.run(&store).await,
-                Command::Export(command) => command.run(&store).await,
-                Command::Forget(command) => command.run(&store, &config).await,
-                Command::Remember(command) => command.run(&store).await,
-                Command::Drop(command) => command.run(&store).await,
-            };
-            store.close().await;
-            done
+        database::command(options, environment, database::existing, async |config, store| match self.command {
+            Command::Channels(command) => command.run(store).await,
+            Command::Import(command) => command.run(store).await,
+            Command::Export(command) => command.run(store).await,
+            Command::Forget(command) => command.run(store, config).await,
+            Command::Remember(command) => command.run(store).await,
+            Command::Drop(command) => command.run(store).await,
         })
     }
 }

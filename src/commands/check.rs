@@ -84,13 +84,10 @@ async fn broker(config: &Config) -> Result<String, String> {
 
 /// Also of a database that is not there yet: `up` makes it.
 async fn database(config: &Config) -> Result<String, String> {
-    let place = config.database.expose();
-    if let Some(path) = place.strip_prefix("sqlite:")
-        && !Path::new(path).exists()
-    {
-        return Ok(format!("{path} is not there yet: `pubbot up` or `pubbot migrate` makes it"));
-    }
     let store = crate::database::open(config).map_err(|why| why.to_string())?;
+    if !crate::database::is_there(&store) {
+        return Ok(format!("{} is not there yet: `pubbot up` or `pubbot migrate` makes it", store.place()));
+    }
     let schema = store.schema().await.map_err(|why| why.to_string());
     let result = schema.and_then(|schema| schema.fits(store.place()).map_err(|why| why.to_string()));
     let place = store.place().to_owned();

@@ -7,9 +7,9 @@ use clap::Args;
 use store::{Schema, Step, Store};
 
 use crate::cli::Options;
-use crate::config::{Config, Environment};
+use crate::config::Environment;
 use crate::failure::{Failure, unless_closed};
-use crate::{bot, database, logs, runtime};
+use crate::{bot, database};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,12 +36,9 @@ pub struct Migrate {
 
 impl Migrate {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &options.overrides_without_secrets())?;
-        logs::start(options, environment, logs::Default::Quiet)?;
-        runtime::block_on(async {
-            let store = database::open(&config)?;
+        database::command(options, environment, database::open, async |config, store| {
             // they say which tables they need
-            bot::plugins(&config, &store);
+            bot::plugins(config, store);
             let done = match self {
                 Migrate { status: true, .. } => store.schema().await.map(|schema| told(&schema)),
                 Migrate { down: Some(steps), plugin: Some(plugin), .. } => {
@@ -50,10 +47,7 @@ impl Migrate {
                 Migrate { down: Some(steps), .. } => store.migrate_back(steps).await.map(|steps| taken("back", &steps)),
                 Migrate { .. } => store.migrate().await.map(|steps| taken("taken", &steps)),
             };
-            let text = done.map_err(Failure::from);
-            let at = at(&store);
-            store.close().await;
-            unless_closed(io::stdout().write_all((text? + &at).as_bytes()))
+            unless_closed(io::stdout().write_all((done? + &at(store)).as_bytes()))
         })
     }
 }

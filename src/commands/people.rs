@@ -17,7 +17,7 @@ use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, unless_closed};
 use crate::nearest::did_you_mean;
-use crate::{bot, database, logs, runtime};
+use crate::{bot, database};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,20 +163,13 @@ fn role(text: &str) -> Result<String, String> {
 
 impl People {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &options.overrides_without_secrets())?;
-        logs::start(options, environment, logs::Default::Quiet)?;
-        runtime::block_on(async {
-            let store = database::open(&config)?;
-            let done = match self.command {
-                Command::List(list) => list.run(&store).await,
-                Command::Grant(grant) => grant.run(&store, &config).await,
-                Command::Revoke(revoke) => revoke.run(&store).await,
-                Command::Merge(merge) => merge.run(&store).await,
-                Command::Unlink(unlink) => unlink.run(&store).await,
-                Command::Changes(changes) => changes.run(&store).await,
-            };
-            store.close().await;
-            done
+        database::command(options, environment, database::open, async |config, store| match self.command {
+            Command::List(list) => list.run(store).await,
+            Command::Grant(grant) => grant.run(store, config).await,
+            Command::Revoke(revoke) => revoke.run(store).await,
+            Command::Merge(merge) => merge.run(store).await,
+            Command::Unlink(unlink) => unlink.run(store).await,
+            Command::Changes(changes) => changes.run(store).await,
         })
     }
 }

@@ -12,7 +12,7 @@ use store::settings::{Change, Name, Scope, Snapshot, Value};
 use crate::cli::Options;
 use crate::config::{Config, Environment};
 use crate::failure::{Failure, unless_closed};
-use crate::{bot, database, logs, runtime};
+use crate::{bot, database};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,19 +146,15 @@ struct History {
 
 impl Settings {
     pub fn run(self, options: &Options, environment: &Environment) -> Result<(), Failure> {
-        let config = Config::load(environment, &options.overrides_without_secrets())?;
-        logs::start(options, environment, logs::Default::Quiet)?;
-        runtime::block_on(async {
-            let store = database::open(&config)?;
-            let done = match self.command {
-                Command::List(list) => list.run(&config, &store).await,
-                Command::Get(get) => get.run(&config, &store).await,
-                Command::Set(set) => set.run(&config, &store).await,
-                Command::Unset(unset) => unset.run(&config, &store).await,
-                Command::History(history) => history.run(&store).await,
+        database::command(options, environment, database::open, async |config, store| {
+            let text = match self.command {
+                Command::List(list) => list.run(config, store).await,
+                Command::Get(get) => get.run(config, store).await,
+                Command::Set(set) => set.run(config, store).await,
+                Command::Unset(unset) => unset.run(config, store).await,
+                Command::History(history) => history.run(store).await,
             };
-            store.close().await;
-            unless_closed(io::stdout().write_all(done?.as_bytes()))
+            unless_closed(io::stdout().write_all(text?.as_bytes()))
         })
     }
 }
